@@ -1,0 +1,63 @@
+#include "base/hash.h"
+
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+/* Fetched once: looking an algorithm up costs more than hashing a key with it. */
+static EVP_MD *sha256;
+static pthread_once_t fetched = PTHREAD_ONCE_INIT;
+
+static void fetch(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+static const EVP_MD *algorithm(void)
+{
+    pthread_once(&fetched, fetch);
+    if (!sha256)
+        abort(); /* a libcrypto without SHA-256 */
+    return sha256;
+}
+
+struct hash hash_sha256(const void *bytes, size_t len)
+{
+    struct hash h;
+    unsigned size = 0;
+    if (!EVP_Digest(bytes, len, h.bytes, &size, algorithm(), NULL))
+        abort(); /* out of memory */
+    assert(size == HASH_BYTES);
+    return h;
+}
+
+struct hash hash_sha256_parts(const struct span *parts, size_t count)
+{
+    struct hash h;
+    unsigned size = 0;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestInit_ex2(ctx, algorithm(), NULL);
+    for (size_t i = 0; ok && i < count; i++) {
+        uint8_t prefix[8];
+        for (int byte = 0; byte < 8; byte++)
+            prefix[byte] = (uint8_t)((uint64_t)parts[i].len >> (56 - 8 * byte));
+        ok = EVP_DigestUpdate(ctx, prefix, sizeof prefix) &&
+             EVP_DigestUpdate(ctx, parts[i].data, parts[i].len);
+    }
+    ok = ok && EVP_DigestFinal_ex(ctx, h.bytes, &size);
+    EVP_MD_CTX_free(ctx);
+    if (!ok)
+        abort(); /* out of memory */
+    assert(size == HASH_BYTES);
+    return h;
+}
+
+void hash_hex(const struct hash *h, char out[2 * HASH_BYTES + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < HASH_BYTES; i++) {
+        out[2 * i] = digits[h->bytes[i] >> 4];
+        out[2 * i + 1] = digits[h->bytes[i] & 15];
+    }
+    out[sizeof h->bytes * 2] = '\0';
+}
