@@ -1,0 +1,55 @@
+-- Monthly partitions of conversations, turns and messages, by the time in the UUIDv7 they are keyed by.
+
+SET LOCAL ROLE hansard_owner;
+
+CREATE OR REPLACE FUNCTION hansard.make_partition(parent text, month date) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name    text := format('%s_%s', parent, to_char(month, 'YYYYMM'));
+    begins  timestamptz := month::timestamp AT TIME ZONE 'UTC';
+    ends    timestamptz := (month + interval '1 month') AT TIME ZONE 'UTC';
+    -- A turn's row grows once, when it is finished: with room for that on its page, no index is touched.
+    storage text := CASE parent WHEN 'turns' THEN ' WITH (fillfactor = 70)' ELSE '' END;
+BEGIN
+    IF to_regclass(format('hansard.%I', name)) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- Made apart and then attached: turns go on meanwhile.
+    EXECUTE format('CREATE TABLE hansard.%I (LIKE hansard.%I INCLUDING ALL)%s', name, parent, storage);
+    EXECUTE format('ALTER TABLE hansard.%I ATTACH PARTITION hansard.%I FOR VALUES FROM (%L) TO (%L)',
+                   parent, name, hansard.uuid_floor(begins), hansard.uuid_floor(ends));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION hansard.make_partition(text, date) IS
+    'The partition of a table for the month that begins at the date (UTC). false: there is one.';
+
+CREATE OR REPLACE FUNCTION hansard_api.make_partitions() RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this_month date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
+    made       integer := 0;
+    parent     text;
+    ahead      integer;
+BEGIN
+    -- One at a time; 'hansard partitions' in numbers.
+    PERFORM pg_advisory_xact_lock(29380524587971173);
+    FOR ahead IN 0..2 LOOP
+        FOREACH parent IN ARRAY ARRAY['conversations', 'turns', 'messages'] LOOP
+            made := made + hansard.make_partition(parent, (this_month + make_interval(months => ahead))::date)::integer;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION hansard_api.make_partitions() IS
+    'Makes what is missing of the partitions of this month and the next two; the number made. For workers, at start and daily.';
+GRANT EXECUTE ON FUNCTION hansard_api.make_partitions() TO hansard_app;
+
+SELECT hansard_api.make_partitions();
+
+RESET ROLE;

@@ -1,0 +1,275 @@
+-- ACCEPT: opens turns. One call decides a batch of requests in one transaction.
+--
+-- In this order, which is the order of locks everywhere: callers (no lock), sessions by key, limits by key, inserts.
+-- What a step needs of the step before it travels in arrays. Each statement of a volatile function sees what was
+-- committed before it began; so decisions are made in a statement after the one that locks.
+--
+-- Plans are kept in the backend, and made for whatever size the tables had when the function was first called there.
+-- Hence the settings: every look-up below is by key, and shall stay one when an empty table has grown.
+
+SET LOCAL ROLE hansard_owner;
+
+CREATE OR REPLACE FUNCTION hansard.is_alive(worker uuid, at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM hansard.workers w
+                   WHERE w.worker_id = worker AND w.lost_at IS NULL AND w.heartbeat_at > at - hansard.worker_patience());
+END
+$$;
+COMMENT ON FUNCTION hansard.is_alive(uuid, timestamptz) IS 'Was this worker heard of within hansard.worker_patience()?';
+
+CREATE OR REPLACE FUNCTION hansard.context(of_conversation uuid, before_turn integer, most_messages integer,
+                                           most_bytes integer) RETURNS text[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    texts text[];
+BEGIN
+    -- By the index, from the newest back: what has an answer at position 2 is a whole turn.
+    SELECT array_agg(m.text ORDER BY m.turn_no, m.position)
+    INTO texts
+    FROM (
+        SELECT answered.turn_no,
+               sum(answered.bytes + octet_length(u.text)) OVER (ORDER BY answered.turn_no DESC) AS bytes
+        FROM (
+            SELECT a.turn_no, octet_length(a.text) AS bytes
+            FROM hansard.messages a
+            WHERE a.conversation_id = of_conversation AND a.turn_no < before_turn AND a.position = 2
+            ORDER BY a.turn_no DESC
+            LIMIT most_messages / 2
+        ) AS answered
+        JOIN hansard.messages u
+          ON u.conversation_id = of_conversation AND u.turn_no = answered.turn_no AND u.position = 1
+    ) AS shown
+    JOIN hansard.messages m ON m.conversation_id = of_conversation AND m.turn_no = shown.turn_no
+    WHERE shown.bytes <= most_bytes;
+    RETURN texts;
+END
+$$;
+COMMENT ON FUNCTION hansard.context(uuid, integer, integer, integer) IS
+    'Newest answered turns before a turn, whole, within a number of messages and of bytes: the user''s words and the '
+    'answer in turn, oldest first. NULL: none.';
+
+CREATE OR REPLACE FUNCTION hansard_api.accept_turns(
+    worker uuid, most_messages integer, most_bytes integer, ttl_ms bigint,
+    key_hashes bytea[], addresses text[], session_ids text[], words text[],
+    idempotency_keys text[], fingerprints bytea[], request_ids text[])
+RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
+               history text[], reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
+               policy text, quota_limit integer, quota_window_s integer, quota_remaining integer,
+               quota_reset_ms integer, retry_after_ms integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    user_ids     uuid[];
+    tiers        text[];
+    emissions    bigint[]; -- NULL: not limited
+    bursts       integer[];
+    session_keys bytea[]; -- NULL: the caller is not known
+    decided_at   timestamptz;
+    drafts       hansard.accept_draft[];
+    quotas       hansard.quota_grant[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM hansard.workers w WHERE w.worker_id = worker AND w.lost_at IS NULL) THEN
+        RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'HS503';
+    END IF;
+
+    -- Who asks.
+    SELECT array_agg(c.user_id), array_agg(c.tier), array_agg(c.emission_us), array_agg(c.burst), array_agg(c.session_key)
+    INTO user_ids, tiers, emissions, bursts, session_keys
+    FROM (
+        SELECT u.user_id, t.tier, 60000000 / t.rate_per_minute AS emission_us, t.burst,
+               CASE WHEN t.tier IS NOT NULL THEN hansard.session_key(u.user_id, a.session_id) END AS session_key
+        FROM unnest(key_hashes, session_ids) WITH ORDINALITY AS a (key_hash, session_id, item)
+        LEFT JOIN hansard.api_keys k ON k.key_hash = a.key_hash AND k.revoked_at IS NULL
+        LEFT JOIN hansard.users u ON u.user_id = k.user_id
+        LEFT JOIN hansard.tiers t ON t.tier = CASE WHEN a.key_hash IS NULL THEN 'anonymous' ELSE u.tier END
+        ORDER BY a.item
+    ) AS c;
+
+    PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
+    decided_at := clock_timestamp();
+
+    -- What is to become of each: the first line that holds. Two of one session: the second asks again.
+    SELECT array_agg(ROW(
+               d.item,
+               CASE WHEN d.session_key IS NULL THEN 'HS401'
+                    WHEN d.known_fingerprint <> d.fingerprint THEN 'HS422'
+                    WHEN d.known_state IN ('completed', 'failed', 'cancelled') THEN 'replayed'
+                    WHEN d.known_turn = d.open_turn AND d.open_worker = worker AND d.known_request = d.request_id THEN 'again'
+                    WHEN d.place > 1 THEN 'waiting'
+                    WHEN d.known_turn = d.open_turn AND d.is_orphan THEN 'takeover'
+                    WHEN d.known_state IS NOT NULL THEN 'waiting'
+                    WHEN d.open_turn IS NOT NULL AND NOT d.is_orphan THEN 'waiting'
+                    ELSE 'new'
+               END,
+               d.session_key, d.user_id, d.session_id,
+               CASE WHEN d.starts_anew THEN hansard.uuid_v7(decided_at) ELSE d.conversation_id END,
+               d.has_session, d.starts_anew,
+               CASE WHEN d.known_turn IS NOT NULL THEN d.known_turn WHEN d.starts_anew THEN 1 ELSE d.next_turn END,
+               coalesce(d.known_attempt, 1),
+               CASE WHEN d.starts_anew THEN 0
+                    ELSE d.unanswered + (d.open_turn IS NOT NULL AND d.known_turn IS NULL)::integer END,
+               d.open_turn, d.chain_head)::hansard.accept_draft)
+    INTO drafts
+    FROM (
+        SELECT a.item::integer, a.session_key, a.user_id, a.session_id, a.fingerprint, a.request_id::uuid,
+               row_number() OVER (PARTITION BY a.session_key ORDER BY a.item) AS place,
+               s.session_key IS NOT NULL AS has_session, s.conversation_id, s.next_turn, s.unanswered, s.chain_head,
+               s.open_turn, s.open_worker,
+               s.open_worker IS NOT NULL AND s.open_worker <> worker
+                   AND NOT hansard.is_alive(s.open_worker, decided_at) AS is_orphan,
+               t.turn_no AS known_turn, t.state AS known_state, t.fingerprint AS known_fingerprint,
+               t.request_id AS known_request, t.attempt AS known_attempt,
+               t.turn_no IS NULL
+                   AND (s.session_key IS NULL OR s.last_activity < decided_at - ttl_ms * interval '1 ms') AS starts_anew
+        FROM unnest(session_keys, user_ids, session_ids, idempotency_keys, fingerprints, request_ids) WITH ORDINALITY
+             AS a (session_key, user_id, session_id, idempotency_key, fingerprint, request_id, item)
+        LEFT JOIN hansard.sessions s ON s.session_key = a.session_key
+        LEFT JOIN hansard.turns t
+               ON t.conversation_id = s.conversation_id AND t.idempotency_key = a.idempotency_key
+        ORDER BY a.item
+    ) AS d;
+
+    -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
+    IF EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict = 'new' AND emissions[d.item] IS NOT NULL) THEN
+        quotas := hansard.take_quota(
+            ARRAY(SELECT CASE WHEN d.verdict <> 'new' OR emissions[d.item] IS NULL THEN NULL
+                              WHEN d.user_id IS NULL THEN 'addr:' || addresses[d.item]
+                              ELSE 'user:' || d.user_id END
+                  FROM unnest(drafts) d),
+            emissions, bursts);
+    END IF;
+
+    IF EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict = 'takeover') THEN
+        UPDATE hansard.turns t
+        SET worker_id = worker, attempt = d.attempt + 1, request_id = request_ids[d.item]::uuid
+        FROM unnest(drafts) d
+        WHERE d.verdict = 'takeover' AND t.conversation_id = d.conversation_id AND t.turn_no = d.turn_no;
+        UPDATE hansard.sessions s
+        SET open_worker = worker, last_activity = decided_at
+        FROM unnest(drafts) d
+        WHERE d.verdict = 'takeover' AND s.session_key = d.session_key;
+    END IF;
+
+    -- A turn that its worker left open makes way for the next one.
+    IF EXISTS (SELECT FROM unnest(drafts) d
+               WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND (quotas[d.item]).is_granted IS NOT FALSE) THEN
+        UPDATE hansard.turns t
+        SET state = 'failed', error_code = 'worker_lost', finished_at = decided_at
+        FROM unnest(drafts) d, hansard.sessions s
+        WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND (quotas[d.item]).is_granted IS NOT FALSE
+          AND s.session_key = d.session_key
+          AND t.conversation_id = s.conversation_id AND t.turn_no = d.orphan AND t.state = 'running';
+    END IF;
+
+    RETURN QUERY
+    WITH opening AS MATERIALIZED (
+        SELECT d.*, salted.salt, hashed.text_hash,
+               hansard.chain_hash(CASE WHEN d.is_fresh
+                                       THEN hansard.chain_start(d.conversation_id, d.session_key, decided_at)
+                                       ELSE d.chain_head END,
+                                  d.conversation_id, d.turn_no, 1::smallint, 'user', decided_at,
+                                  hashed.text_hash) AS new_head
+        FROM unnest(drafts) d
+        CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS salt WHERE d.item > 0) AS salted
+        CROSS JOIN LATERAL (SELECT hansard.text_hash(salted.salt, words[d.item]) AS text_hash OFFSET 0) AS hashed
+        WHERE d.verdict = 'new' AND (quotas[d.item]).is_granted IS NOT FALSE
+    ), updated AS (
+        UPDATE hansard.sessions s
+        SET conversation_id = o.conversation_id, next_turn = o.turn_no + 1, unanswered = o.unanswered,
+            open_turn = o.turn_no, open_worker = worker, chain_head = o.new_head, last_activity = decided_at
+        FROM opening o
+        WHERE o.has_session AND s.session_key = o.session_key
+    ), begun AS (
+        INSERT INTO hansard.sessions (session_key, user_id, session_id, conversation_id, next_turn, unanswered,
+                                      open_turn, open_worker, chain_head, last_activity)
+        SELECT o.session_key, o.user_id, o.session_id, o.conversation_id, 2, 0, 1, worker, o.new_head, decided_at
+        FROM opening o
+        WHERE NOT o.has_session
+        ORDER BY o.session_key
+    ), headed AS (
+        INSERT INTO hansard.conversations (conversation_id, session_key, user_id, session_id, created_at)
+        SELECT o.conversation_id, o.session_key, o.user_id, o.session_id, decided_at
+        FROM opening o
+        WHERE o.is_fresh
+    ), turned AS (
+        INSERT INTO hansard.turns (conversation_id, turn_no, state, idempotency_key, fingerprint, request_id, address,
+                                   worker_id, attempt, accepted_at)
+        SELECT o.conversation_id, o.turn_no, 'running', idempotency_keys[o.item], fingerprints[o.item],
+               request_ids[o.item]::uuid, addresses[o.item], worker, 1, decided_at
+        FROM opening o
+    ), said AS (
+        INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, created_at, salt, text_hash,
+                                      chain_hash)
+        SELECT o.conversation_id, o.turn_no, 1, 'user', words[o.item], decided_at, o.salt, o.text_hash, o.new_head
+        FROM opening o
+    )
+    SELECT d.item, 'accepted', d.session_key, d.conversation_id, d.turn_no,
+           d.attempt + (d.verdict = 'takeover')::integer,
+           CASE WHEN d.unanswered > 0 OR c.bytes > most_bytes
+                THEN hansard.context(d.conversation_id, d.turn_no, most_messages, most_bytes)
+                ELSE c.texts END,
+           NULL, NULL, NULL::integer, NULL::integer, NULL, tiers[d.item], bursts[d.item],
+           (emissions[d.item] * bursts[d.item] / 1000000)::integer,
+           (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, 0
+    FROM unnest(drafts) d
+    -- The usual conversation, in which every turn was answered: the newest turns are the newest rows.
+    CROSS JOIN LATERAL (
+        SELECT array_agg(CASE WHEN octet_length(m.text) <= most_bytes THEN m.text END) AS texts,
+               sum(octet_length(m.text)) AS bytes
+        FROM (SELECT m.text
+              FROM hansard.messages m
+              WHERE m.conversation_id = d.conversation_id AND m.turn_no >= d.turn_no - most_messages / 2
+                AND m.turn_no < d.turn_no AND NOT d.is_fresh AND d.unanswered = 0
+              ORDER BY m.turn_no, m.position) AS m
+    ) AS c
+    WHERE d.verdict IN ('again', 'takeover')
+       OR (d.verdict = 'new' AND (quotas[d.item]).is_granted IS NOT FALSE);
+
+    IF EXISTS (SELECT FROM unnest(drafts) d
+               WHERE d.verdict NOT IN ('new', 'again', 'takeover') OR (quotas[d.item]).is_granted IS FALSE) THEN
+        RETURN QUERY
+        SELECT d.item, CASE d.verdict WHEN 'new' THEN 'HS429' ELSE d.verdict END, d.session_key, d.conversation_id,
+               d.turn_no, d.attempt::integer, NULL::text[], m.text, t.model, t.prompt_tokens, t.completion_tokens,
+               t.error_code, tiers[d.item],
+               CASE WHEN d.verdict = 'new' THEN bursts[d.item] END,
+               (emissions[d.item] * bursts[d.item] / 1000000)::integer,
+               (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, (quotas[d.item]).retry_after_ms
+        FROM unnest(drafts) d
+        LEFT JOIN hansard.turns t
+               ON d.verdict = 'replayed' AND t.conversation_id = d.conversation_id AND t.turn_no = d.turn_no
+        LEFT JOIN hansard.messages m
+               ON t.state = 'completed' AND m.conversation_id = t.conversation_id AND m.turn_no = t.turn_no
+              AND m.position = 2
+        WHERE d.verdict NOT IN ('new', 'again', 'takeover') OR (quotas[d.item]).is_granted IS FALSE;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
+                                             bytea[], text[]) IS
+    'Opens turns: one element of each array is one request. Arguments: the worker that asks; how much of the history the '
+    'model is shown, in messages and bytes; for how long a session may rest before it starts a new conversation; then, a '
+    'request each, SHA-256 of the API key (NULL: anonymous), the address to count it under, session id, words, '
+    'idempotency key, fingerprint (SHA-256 of what is asked), request id (UUID). '
+    'Outcomes: accepted (stored and open; history is what the model is shown: words and answers in turn), '
+    'waiting (the conversation, or this very key, is being worked on: ask again), replayed (the key''s turn has ended: '
+    'reply, or error_code), HS401 (unknown or revoked key), HS422 (the key was used for another request), HS429 (rate '
+    'limit; retry_after_ms). All but accepted store nothing and cost no quota. A repeat of the very request that opened a '
+    'turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
+    'Raises HS503 when the worker itself is not registered or was declared dead.';
+GRANT EXECUTE ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
+                                                   bytea[], text[]) TO hansard_app;
+
+RESET ROLE;

@@ -1,0 +1,81 @@
+-- FINISH: closes turns with what the model said. One call writes a batch in one transaction.
+
+SET LOCAL ROLE hansard_owner;
+
+CREATE OR REPLACE FUNCTION hansard_api.finish_turns(
+    workers uuid[], session_keys bytea[], conversation_ids uuid[], turn_nos integer[], attempts integer[],
+    states text[], answers text[], models text[], prompt_counts integer[], completion_counts integer[],
+    error_codes text[], first_bytes_ms integer[], call_counts integer[])
+RETURNS TABLE (item integer, outcome text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    decided_at timestamptz;
+BEGIN
+    PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
+    decided_at := clock_timestamp();
+
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT f.*, t.state AS old_state, t.accepted_at,
+               s.open_turn = f.turn_no AND s.open_worker = f.worker AND s.conversation_id = f.conversation_id
+                   AND t.attempt = f.attempt AND t.state = 'running' AS is_open,
+               t.worker_id = f.worker AND t.attempt = f.attempt AND t.state = f.state AS is_done,
+               s.chain_head
+        FROM unnest(workers, session_keys, conversation_ids, turn_nos, attempts, states)
+             WITH ORDINALITY AS f (worker, session_key, conversation_id, turn_no, attempt, state, item)
+        LEFT JOIN hansard.sessions s ON s.session_key = f.session_key
+        LEFT JOIN hansard.turns t ON t.conversation_id = f.conversation_id AND t.turn_no = f.turn_no
+    ), closing AS MATERIALIZED (
+        SELECT a.*, salted.salt, hashed.text_hash,
+               CASE a.state
+                   WHEN 'completed' THEN hansard.chain_hash(a.chain_head, a.conversation_id, a.turn_no, 2::smallint,
+                                                            'assistant', decided_at, hashed.text_hash)
+                   ELSE a.chain_head
+               END AS new_head
+        FROM asked a
+        CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS salt WHERE a.item > 0) AS salted
+        CROSS JOIN LATERAL (SELECT hansard.text_hash(salted.salt, answers[a.item]) AS text_hash OFFSET 0) AS hashed
+        WHERE a.is_open
+    ), turned AS (
+        UPDATE hansard.turns t
+        SET state = c.state, finished_at = decided_at, model = models[c.item],
+            first_byte_at = c.accepted_at + first_bytes_ms[c.item] * interval '1 ms',
+            model_attempts = call_counts[c.item], prompt_tokens = prompt_counts[c.item],
+            completion_tokens = completion_counts[c.item], error_code = error_codes[c.item]
+        FROM closing c
+        WHERE t.conversation_id = c.conversation_id AND t.turn_no = c.turn_no
+    ), answered AS (
+        INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, created_at, salt, text_hash,
+                                      chain_hash)
+        SELECT c.conversation_id, c.turn_no, 2, 'assistant', answers[c.item], decided_at, c.salt, c.text_hash, c.new_head
+        FROM closing c
+        WHERE c.state = 'completed'
+    ), freed AS (
+        UPDATE hansard.sessions s
+        SET open_turn = NULL, open_worker = NULL, chain_head = c.new_head, last_activity = decided_at,
+            unanswered = s.unanswered + (c.state <> 'completed')::integer
+        FROM closing c
+        WHERE s.session_key = c.session_key
+    )
+    SELECT a.item::integer,
+           CASE WHEN a.is_open OR a.is_done THEN 'finished' WHEN a.old_state = 'cancelled' THEN 'HS499' ELSE 'HS503' END
+    FROM asked a;
+END
+$$;
+COMMENT ON FUNCTION hansard_api.finish_turns(uuid[], bytea[], uuid[], integer[], integer[], text[], text[], text[],
+                                             integer[], integer[], text[], integer[], integer[]) IS
+    'Closes turns: one element of each array is one turn. Arguments: worker, session key, conversation, turn and attempt '
+    'as accept_turns gave them; completed or failed; the answer (completed); model, tokens (NULL: not known); error code '
+    '(failed); milliseconds from accept to first byte; calls to the model. '
+    'Outcomes: finished (written, now or by an earlier call), HS499 (it was cancelled meanwhile), HS503 (it is not this '
+    'worker''s any more). All but finished write nothing.';
+GRANT EXECUTE ON FUNCTION hansard_api.finish_turns(uuid[], bytea[], uuid[], integer[], integer[], text[], text[], text[],
+                                                   integer[], integer[], text[], integer[], integer[]) TO hansard_app;
+
+RESET ROLE;
