@@ -1,0 +1,20 @@
+/* direct — a blocking connection to PostgreSQL itself, for the operator's commands.
+ *
+ * Does:      connects, runs statements, turns failures into errors an operator can read.
+ * Does not:  go through a pooler, or put the URL's words into an error.
+ * Threads:   the caller's; blocks.
+ * Owns:      nothing; results and connection are the caller's.
+ */
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "base/err.h"
+
+MUST_USE PGconn *direct_open(const char *url, struct err *e); /* PQfinish */
+/* One statement, or several without parameters. NULL: e says what the server said. */
+MUST_USE PGresult *direct_ask(PGconn *pg, const char *sql, struct err *e);
+/* One statement with text parameters. */
+MUST_USE PGresult *direct_ask_with(PGconn *pg, const char *sql, const char *const *params,
+                                   size_t count, struct err *e);
+MUST_USE bool direct_do(PGconn *pg, const char *sql, struct err *e);

@@ -1,0 +1,32 @@
+/* store — one C function per SQL function.
+ *
+ * Does:      fills call items; encodes batches as binary arrays and decodes their rows (for db/lane).
+ * Does not:  decide; the SQL functions do.
+ * Threads:   any.
+ * Owns:      nothing; parameters are borrowed until the item is done.
+ */
+#pragma once
+
+#include "db/item.h"
+
+/* JSON of one page. ERR_NOT_FOUND, ERR_UNAUTHORIZED. Numbers as decimal text. */
+struct store_page {
+    const char *key_hash_hex; /* "\\x…" bytea text, NULL: anonymous */
+    const char *session_id;
+    const char *after_turn, *turns, *bytes;
+};
+void store_read_conversation(struct call_item *c, const struct store_page *page);
+
+/* JSON of the counts erased. */
+void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,
+                              const char *request_id);
+
+/* Schema version as text. ERR_WORKER_LOST: this id was declared dead; take a new one. */
+struct store_heartbeat {
+    const char *worker, *name, *version, *permits;
+};
+void store_heartbeat(struct call_item *c, const struct store_heartbeat *h);
+
+void store_leave(struct call_item *c, const char *worker); /* closes what it left open */
+void store_reap_workers(struct call_item *c);              /* number of dead workers buried */
+void store_make_partitions(struct call_item *c);           /* number made */
