@@ -1,0 +1,137 @@
+#include "core/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/thread.h"
+#include "core/core_private.h"
+#include "core/turn_private.h"
+#include "db/migrate.h"
+#include "db/store.h"
+
+#define LEAVE_MS 3000 /* for the last words to the database, and once more for unwritten answers */
+
+struct core *core_open(const struct config *c, struct err *e)
+{
+    struct core *core = mem_zero(sizeof *core);
+    core->config = c;
+    core->most_turns = (size_t)(c->llm_concurrency + c->queue_limit);
+    list_init(&core->turns);
+    pthread_mutex_init(&core->lock, NULL);
+    thread_cond_init(&core->changed);
+    core->llm = llm_open(c, e);
+    core->db = core->llm ? db_open(c, e) : NULL;
+    if (!core->db) {
+        llm_close(core->llm);
+        pthread_cond_destroy(&core->changed);
+        pthread_mutex_destroy(&core->lock);
+        free(core);
+        return NULL;
+    }
+    core->timers = timers_new("keeper");
+    gate_init(&core->gate, (int)c->llm_concurrency, core->timers);
+    line_init(&core->line, core->most_turns, core->timers);
+    prompt_init(&core->prompt, c);
+    keeper_init(&core->keeper, c, core->db, core->timers);
+    return core;
+}
+
+void core_drain(struct core *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->is_draining = true;
+    pthread_mutex_unlock(&c->lock);
+}
+
+bool core_wait_idle(struct core *c, int64_t until_ms)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->turns.count > 0 && clock_mono_ms() < until_ms)
+        thread_cond_wait_until(&c->changed, &c->lock, until_ms);
+    bool is_idle = c->turns.count == 0;
+    pthread_mutex_unlock(&c->lock);
+    return is_idle;
+}
+
+bool core_is_closing(struct core *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool is_closing = c->is_closing;
+    pthread_mutex_unlock(&c->lock);
+    return is_closing;
+}
+
+static void on_left(struct call_item *item)
+{
+    struct core *c = CONTAINER_OF(item, struct core, leaving);
+    pthread_mutex_lock(&c->lock);
+    c->has_left = true;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* So that others need not wait until this worker counts as dead. */
+static void leave(struct core *c)
+{
+    struct keeper_report report;
+    int64_t until_ms = clock_mono_ms() + LEAVE_MS;
+    keeper_tell(&c->keeper, &report);
+    if (!report.is_heard)
+        return;
+    store_leave(&c->leaving, report.worker);
+    c->leaving.done = on_left;
+    c->leaving.deadline_ms = until_ms;
+    db_submit_call(c->db, &c->leaving);
+    pthread_mutex_lock(&c->lock);
+    while (!c->has_left && clock_mono_ms() < until_ms)
+        thread_cond_wait_until(&c->changed, &c->lock, until_ms);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Nothing is handed to a part that has been closed. Calls under way end as failed, which is written.
+ * What waits stays where it is: leaving closes it in the database, the server answers its client, and
+ * here it is only freed. */
+void core_close(struct core *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->is_draining = c->is_closing = true;
+    pthread_mutex_unlock(&c->lock);
+    timers_stop(c->timers);
+    llm_close(c->llm);
+    keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);
+    (void)db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS);
+    leave(c);
+    db_close(c->db);
+    free(c->leaving.text);
+    for (struct list_node *n; (n = list_first(&c->turns));)
+        turn_free(CONTAINER_OF(n, struct turn, node));
+    keeper_fini(&c->keeper);
+    line_fini(&c->line);
+    gate_fini(&c->gate);
+    prompt_fini(&c->prompt);
+    timers_free(c->timers);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+void core_status(struct core *c, struct core_status *out)
+{
+    struct keeper_report report;
+    keeper_tell(&c->keeper, &report);
+    *out = (struct core_status){.database = report.is_heard,
+                                .schema_wanted = migrate_wanted_version(),
+                                .schema_found = report.schema_found};
+    memcpy(out->worker, report.worker, sizeof out->worker);
+    pthread_mutex_lock(&c->lock);
+    out->draining = c->is_draining;
+    pthread_mutex_unlock(&c->lock);
+}
+
+struct db *core_db(struct core *c)
+{
+    return c->db;
+}

@@ -1,0 +1,39 @@
+/* core_private — what the files of this room share about the core.
+ *
+ * Does:      lays the struct open to turn.
+ * Does not:  leave the room.
+ * Threads:   parts lock themselves; what is marked is guarded by core's own lock.
+ * Owns:      see core/core.h.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "core/core.h"
+#include "core/gate.h"
+#include "core/keeper.h"
+#include "core/line.h"
+#include "core/prompt.h"
+#include "llm/client.h"
+
+struct core {
+    const struct config *config;
+    struct timers *timers;
+    struct db *db;
+    struct llm *llm;
+    struct gate gate;
+    struct line line;
+    struct prompt prompt;
+    struct keeper keeper;
+    struct call_item leaving;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* no turn is open; the leaving call is over */
+    struct list turns;      /* lock: all there are */
+    size_t most_turns;      /* frozen */
+    bool is_draining;       /* lock: no new turns */
+    bool is_closing;        /* lock: nothing goes to the model any more, nobody waits */
+    bool has_left;          /* lock */
+};
+
+bool core_is_closing(struct core *c);

@@ -1,0 +1,53 @@
+/* keeper — what a worker does beside its turns.
+ *
+ * Does:      tells the database every two seconds that this worker is alive; takes a new id when it was
+ *            declared dead; buries dead workers; makes partitions ahead.
+ * Does not:  wait: every step is a call item, and its end starts the timer of the next.
+ * Threads:   keeper_* from any; steps on the timers' thread, their ends on a lane's.
+ * Owns:      this worker's id.
+ */
+#pragma once
+
+#include "base/config.h"
+#include "base/ids.h"
+#include "base/timer.h"
+#include "db/db.h"
+
+struct keeper;
+
+struct keeper_duty { /* one thing done again and again */
+    struct keeper *keeper;
+    struct timer timer;
+    struct call_item item;
+    bool is_asked; /* lock: a call is on its way */
+    void (*ask)(struct call_item *, struct keeper *);
+    int64_t (*ended)(struct keeper *, struct call_item *); /* ms until the next time */
+};
+
+struct keeper {
+    struct db *db;
+    struct timers *timers;
+    const struct config *config;
+    char permits[12];
+    struct keeper_duty heartbeat, reaping, partitions;
+
+    pthread_mutex_t lock;
+    pthread_cond_t quiet;
+    bool is_stopping;               /* lock */
+    char worker[UUID_TEXT_BYTES];   /* lock */
+    char asked_as[UUID_TEXT_BYTES]; /* heartbeat's own: the id it went out under */
+    int64_t heard_ms;               /* lock: when the last heartbeat came through; 0: none */
+    int schema_found;               /* lock: -1: not known yet */
+};
+
+void keeper_init(struct keeper *k, const struct config *c, struct db *db, struct timers *timers);
+/* Ends its duties; waits, until the monotonic time at most, for those under way. */
+void keeper_stop(struct keeper *k, int64_t until_ms);
+void keeper_fini(struct keeper *k);
+
+struct keeper_report {
+    bool is_heard;
+    int schema_found;
+    char worker[UUID_TEXT_BYTES];
+};
+void keeper_tell(struct keeper *k, struct keeper_report *out);

@@ -1,0 +1,426 @@
+#include "core/turn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "core/turn_private.h"
+
+/* How soon a busy conversation, which another worker holds, is asked for again. */
+#define AGAIN_LEAST_MS 8
+#define AGAIN_MOST_MS 200
+/* Kept of the request's time for writing what the model came to: a sixteenth, this at most. */
+#define FINISH_MS 2000
+#define QUEUE_FULL_RETRY_MS 1000
+
+static void ask(struct turn *t);
+static void finish(struct turn *t);
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static enum metric_refusal {
+    REFUSED_RATE_LIMITED,
+    REFUSED_QUEUE_FULL,
+    REFUSED_DRAINING,
+    REFUSED_BUSY,
+    REFUSED_UNAUTHORIZED,
+    REFUSED_KEY_REUSED,
+    REFUSED_DATABASE,
+    REFUSED_OTHER
+} refusal_of(enum err_kind kind)
+{
+    switch (kind) {
+    case ERR_RATE_LIMITED:
+        return REFUSED_RATE_LIMITED;
+    case ERR_QUEUE_FULL:
+        return REFUSED_QUEUE_FULL;
+    case ERR_DRAINING:
+        return REFUSED_DRAINING;
+    case ERR_BUSY:
+        return REFUSED_BUSY;
+    case ERR_UNAUTHORIZED:
+        return REFUSED_UNAUTHORIZED;
+    case ERR_KEY_REUSED:
+        return REFUSED_KEY_REUSED;
+    case ERR_DB_DOWN:
+        return REFUSED_DATABASE;
+    default:
+        return REFUSED_OTHER;
+    }
+}
+
+enum metric_outcome {
+    OUTCOME_COMPLETED,
+    OUTCOME_REPLAYED,
+    OUTCOME_REFUSED,
+    OUTCOME_FAILED,
+    OUTCOME_FENCED
+};
+
+static void count_refusal(enum err_kind why)
+{
+    metrics_add(METRIC_TURNS, OUTCOME_REFUSED, 1);
+    metrics_add(METRIC_REFUSALS, refusal_of(why), 1);
+}
+
+void turn_free(struct turn *t)
+{
+    struct core *c = t->core;
+    pthread_mutex_lock(&c->lock);
+    list_remove(&c->turns, &t->node);
+    if (c->turns.count == 0)
+        pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+    metrics_add(METRIC_TURNS_OPEN, 0, -1);
+    free(t->request.session_id);
+    free(t->request.message);
+    free(t->request.idempotency_key);
+    free(t->request.traceparent);
+    free(t->accept.text);
+    free(t->accept.model);
+    free(t->call.text);
+    free(t->call.model);
+    free(t->body);
+    free(t);
+}
+
+static void answer(struct turn *t, struct turn_reply *reply)
+{
+    if (t->is_answered)
+        return;
+    t->is_answered = true;
+    reply->quota = t->accept.quota;
+    t->request.answer(t->request.receiver, reply);
+}
+
+/* Answered, and out of its conversation: the next in line has the word. */
+static void end(struct turn *t, struct turn_reply *reply)
+{
+    answer(t, reply);
+    line_leave(&t->core->line, &t->line);
+    turn_free(t);
+}
+
+/* Nothing is stored. */
+static void refuse(struct turn *t, const struct err *why)
+{
+    struct turn_reply reply = {.err = *why};
+    count_refusal(why->kind);
+    end(t, &reply);
+}
+
+static void refuse_for(struct turn *t, enum err_kind why, const char *detail)
+{
+    struct err e = {.kind = ERR_NONE};
+    err_set(&e, why, "%s", detail);
+    refuse(t, &e);
+}
+
+/* ---- finish ---------------------------------------------------------------------------------- */
+
+static void on_finish_late(struct finish_item *item)
+{
+    struct turn *t = CONTAINER_OF(item, struct turn, finish);
+    struct turn_reply reply = {.err = {.kind = ERR_NONE}};
+    err_set(&reply.err, ERR_DB_DOWN,
+            "the answer is there but not yet stored; ask again with the same Idempotency-Key");
+    answer(t, &reply);
+}
+
+static void on_finish_done(struct finish_item *item)
+{
+    struct turn *t = CONTAINER_OF(item, struct turn, finish);
+    struct llm_call *call = &t->call;
+    if (item->err.kind == ERR_INTERNAL && item->state == FINISH_COMPLETED) {
+        /* A defect; but the conversation must not stay closed for it. */
+        err_set(&call->err, ERR_INTERNAL, "the answer could not be stored");
+        finish(t);
+        return;
+    }
+    struct turn_reply reply = {.err = {.kind = ERR_NONE}, .turn_no = t->accept.ref.turn_no};
+    FAILPOINT("finished_before_answer");
+    if (item->outcome == FINISH_FENCED) {
+        metrics_add(METRIC_TURNS, OUTCOME_FENCED, 1);
+        reply.err = item->err;
+    } else if (item->state == FINISH_FAILED) {
+        metrics_add(METRIC_TURNS, OUTCOME_FAILED, 1);
+        reply.err = call->err;
+    } else {
+        metrics_add(METRIC_TURNS, OUTCOME_COMPLETED, 1);
+        reply.text = call->text;
+        reply.text_len = call->text_len;
+        reply.model = call->model;
+        reply.prompt_tokens = call->prompt_tokens;
+        reply.completion_tokens = call->completion_tokens;
+        call->text = call->model = NULL;
+    }
+    end(t, &reply);
+    free(reply.text); /* NULL when they were taken */
+    free(reply.model);
+}
+
+/* What the call came to, or why there was none (call.err), is written. */
+static void finish(struct turn *t)
+{
+    struct finish_item *f = &t->finish;
+    const struct llm_call *call = &t->call;
+    free(t->body);
+    t->body = NULL;
+    *f = (struct finish_item){
+        .done = on_finish_done,
+        .late = on_finish_late,
+        .deadline_ms = t->request.deadline_ms,
+        .ref = t->accept.ref,
+        .state = call->err.kind == ERR_NONE ? FINISH_COMPLETED : FINISH_FAILED,
+        .answer = call->text,
+        .model = call->model,
+        .error_code = err_info(call->err.kind)->code,
+        .prompt_tokens = call->prompt_tokens,
+        .completion_tokens = call->completion_tokens,
+        .first_byte_ms =
+            call->first_byte_ms > 0 ? (int32_t)(call->first_byte_ms - t->accepted_ms) : -1,
+        .model_attempts = call->attempts,
+    };
+    db_submit_finish(t->core->db, f);
+}
+
+/* ---- the model ------------------------------------------------------------------------------- */
+
+static void on_call_done(struct llm_call *call)
+{
+    struct turn *t = CONTAINER_OF(call, struct turn, call);
+    gate_leave(&t->core->gate);
+    finish(t);
+}
+
+static int64_t call_deadline_ms(const struct turn *t)
+{
+    int64_t kept = t->core->config->request_timeout / 16;
+    return t->request.deadline_ms - (kept < FINISH_MS ? kept : FINISH_MS);
+}
+
+static void fail_uncalled(struct turn *t, enum err_kind why, const char *detail)
+{
+    t->call.prompt_tokens = t->call.completion_tokens = -1;
+    err_set(&t->call.err, why, "%s", detail);
+    finish(t);
+}
+
+/* Has a permit. */
+static void call_model(struct turn *t)
+{
+    struct core *c = t->core;
+    t->call.done = on_call_done;
+    t->call.deadline_ms = call_deadline_ms(t);
+    t->call.body = t->body;
+    t->call.traceparent = t->request.traceparent;
+    t->call.request_id = t->request.request_id;
+    FAILPOINT("before_model_call");
+    pthread_mutex_lock(&c->lock); /* so that core_close does not close the model in between */
+    if (!c->is_closing)
+        llm_submit(c->llm, &t->call);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void on_admitted(struct gate_place *place)
+{
+    call_model(CONTAINER_OF(place, struct turn, gate));
+}
+
+static void on_gate_expired(struct gate_place *place)
+{
+    struct turn *t = CONTAINER_OF(place, struct turn, gate);
+    fail_uncalled(t, ERR_MODEL_TIMEOUT, "no call to the model was free in time");
+}
+
+static void on_accepted(struct turn *t)
+{
+    struct accept_item *item = &t->accept;
+    struct span history = {item->text, item->text_len};
+    t->accepted_ms = clock_mono_ms();
+    t->body = prompt_build(&t->core->prompt, history, t->request.message, &t->call.body_len);
+    free(item->text);
+    item->text = NULL;
+    t->gate.admitted = on_admitted;
+    t->gate.expired = on_gate_expired;
+    if (gate_enter(&t->core->gate, &t->gate, call_deadline_ms(t)))
+        call_model(t);
+}
+
+/* ---- accept ---------------------------------------------------------------------------------- */
+
+static void on_replayed(struct turn *t)
+{
+    struct accept_item *item = &t->accept;
+    struct turn_reply reply = {.err = item->err,
+                               .replayed = true,
+                               .turn_no = item->ref.turn_no,
+                               .text = item->text,
+                               .text_len = item->text_len,
+                               .model = item->model,
+                               .prompt_tokens = item->prompt_tokens,
+                               .completion_tokens = item->completion_tokens};
+    metrics_add(METRIC_TURNS, OUTCOME_REPLAYED, 1);
+    item->text = item->model = NULL;
+    end(t, &reply);
+    free(reply.text);
+    free(reply.model);
+}
+
+static void on_again(struct timer *timer)
+{
+    ask(CONTAINER_OF(timer, struct turn, again));
+}
+
+/* It has the word here, but not in the database: another worker answers, or this one has no id in
+ * force for the moment. */
+static void ask_later(struct turn *t)
+{
+    int64_t now_ms = clock_mono_ms();
+    int32_t wait_ms = t->again_ms / 2 + (int32_t)random_below((uint32_t)t->again_ms);
+    int64_t due_ms = now_ms + wait_ms;
+    t->again_ms = t->again_ms * 3 / 2;
+    if (t->again_ms > AGAIN_MOST_MS)
+        t->again_ms = AGAIN_MOST_MS;
+    t->again.fire = on_again;
+    timer_start(t->core->timers, &t->again,
+                due_ms < t->request.deadline_ms ? due_ms : t->request.deadline_ms);
+}
+
+static void on_accept_late(struct accept_item *item)
+{
+    struct turn *t = CONTAINER_OF(item, struct turn, accept);
+    struct turn_reply reply = {.err = {.kind = ERR_NONE}};
+    err_set(&reply.err, ERR_DB_DOWN,
+            "it is not known whether this was stored; ask again with the same Idempotency-Key");
+    answer(t, &reply);
+}
+
+static void on_accept_done(struct accept_item *item)
+{
+    struct turn *t = CONTAINER_OF(item, struct turn, accept);
+    FAILPOINT("accepted_before_model");
+    switch (item->outcome) {
+    case ACCEPT_ACCEPTED:
+        on_accepted(t);
+        break;
+    case ACCEPT_REPLAYED:
+        on_replayed(t);
+        break;
+    case ACCEPT_WAITING:
+        ask_later(t);
+        break;
+    case ACCEPT_REFUSED:
+        if (item->err.kind == ERR_WORKER_LOST)
+            ask_later(t);
+        else
+            refuse(t, &item->err);
+        break;
+    }
+}
+
+/* Has the word in its line. */
+static void ask(struct turn *t)
+{
+    struct core *c = t->core;
+    struct turn_request *r = &t->request;
+    struct accept_item *item = &t->accept;
+    int64_t now_ms = clock_mono_ms();
+    if (core_is_closing(c))
+        return; /* core_close frees it */
+    if (now_ms >= r->deadline_ms || t->is_answered) {
+        refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
+        return;
+    }
+    *item = (struct accept_item){
+        .done = on_accept_done,
+        .late = on_accept_late,
+        .deadline_ms = now_ms + c->config->database_timeout,
+        .key_hash = r->has_key ? &r->key_hash : NULL,
+        .address = r->address,
+        .session_id = r->session_id,
+        .message = r->message,
+        .idempotency_key = r->idempotency_key,
+        .request_id = r->request_id,
+        .fingerprint = r->fingerprint,
+    };
+    if (item->deadline_ms > r->deadline_ms)
+        item->deadline_ms = r->deadline_ms;
+    db_submit_accept(c->db, item);
+}
+
+/* ---- the beginning --------------------------------------------------------------------------- */
+
+static void on_turn_came(struct line_place *place)
+{
+    ask(CONTAINER_OF(place, struct turn, line));
+}
+
+static void on_line_expired(struct line_place *place)
+{
+    struct turn *t = CONTAINER_OF(place, struct turn, line);
+    struct turn_reply reply = {.err = {.kind = ERR_NONE}};
+    err_set(&reply.err, ERR_BUSY, "the conversation was busy until the request's time was over");
+    count_refusal(ERR_BUSY);
+    answer(t, &reply);
+    turn_free(t);
+}
+
+/* Who speaks (as the caller says; the database checks it), and in which session. */
+static struct hash line_name(const struct turn_request *r)
+{
+    struct span parts[] = {{(const char *)r->key_hash.bytes, r->has_key ? HASH_BYTES : 0},
+                           {r->session_id, strlen(r->session_id)}};
+    return hash_sha256_parts(parts, COUNT_OF(parts));
+}
+
+static enum err_kind admit(struct core *c, struct turn *t)
+{
+    enum err_kind why = ERR_NONE;
+    pthread_mutex_lock(&c->lock);
+    if (c->is_draining)
+        why = ERR_DRAINING;
+    else if (c->turns.count >= c->most_turns)
+        why = ERR_QUEUE_FULL;
+    else
+        list_append(&c->turns, &t->node);
+    pthread_mutex_unlock(&c->lock);
+    return why;
+}
+
+static void turn_away(struct turn *t, enum err_kind why)
+{
+    struct turn_reply reply = {.err = {.kind = ERR_NONE}};
+    err_set(&reply.err, why, "%s", "");
+    if (why == ERR_QUEUE_FULL)
+        reply.err.retry_after_ms = QUEUE_FULL_RETRY_MS;
+    count_refusal(why);
+    answer(t, &reply);
+    free(t->request.session_id);
+    free(t->request.message);
+    free(t->request.idempotency_key);
+    free(t->request.traceparent);
+    free(t);
+}
+
+void turn_submit(struct core *c, const struct turn_request *request)
+{
+    struct turn *t = mem_zero(sizeof *t);
+    t->core = c;
+    t->request = *request;
+    t->again_ms = AGAIN_LEAST_MS;
+    enum err_kind why = admit(c, t);
+    if (why != ERR_NONE) {
+        turn_away(t, why);
+        return;
+    }
+    metrics_add(METRIC_TURNS_OPEN, 0, 1);
+    struct hash name = line_name(request);
+    t->line.turn_came = on_turn_came;
+    t->line.expired = on_line_expired;
+    if (line_enter(&c->line, &t->line, &name, request->deadline_ms))
+        ask(t);
+}

@@ -1,0 +1,40 @@
+/* turn — the life of one question and its answer.
+ *
+ * Does:      one owned object that moves forward: line → ACCEPT → gate → model → FINISH → answer.
+ * Does not:  speak HTTP; touch a socket, a libpq connection or a curl handle.
+ * Threads:   turn_submit from any; each step runs on the thread that ended the step before it.
+ * Owns:      itself from turn_submit on; the reply's texts go to the answer callback.
+ */
+#pragma once
+
+#include "core/core.h"
+#include "db/item.h"
+
+struct turn_request {
+    void (*answer)(void *receiver,
+                   struct turn_reply *reply); /* exactly once, any thread, must not block */
+    void *receiver;
+    int64_t deadline_ms; /* monotonic: answered by then, whatever happens */
+    bool has_key;
+    struct hash key_hash;
+    char address[LIMIT_ADDRESS_BYTES];
+    char request_id[UUID_TEXT_BYTES];
+    struct hash fingerprint;
+    char *session_id, *message, *idempotency_key,
+        *traceparent; /* owned, heap; traceparent may be NULL */
+};
+
+/* Lent to answer() only; it may take text and model (setting them to NULL). */
+struct turn_reply {
+    struct err err; /* ERR_NONE: text is the committed answer */
+    bool replayed;  /* the stored outcome of an earlier request */
+    struct quota quota;
+    int32_t turn_no; /* 0: nothing was stored */
+    char *text;
+    size_t text_len;
+    char *model;
+    int32_t prompt_tokens, completion_tokens;
+};
+
+/* Takes the texts of the request. Full or draining: answered at once, nothing stored. */
+void turn_submit(struct core *c, const struct turn_request *request);

@@ -1,0 +1,29 @@
+/* turn_private — what a turn is made of.
+ *
+ * Does:      lays the struct open to turn.c, and to core.c for those left at the end.
+ * Does not:  leave the room.
+ * Threads:   whoever holds the turn; it moves from one to the next.
+ * Owns:      the request's texts, and what database and model gave, until they are passed on.
+ */
+#pragma once
+
+#include "core/core_private.h"
+#include "core/turn.h"
+
+struct turn {
+    struct list_node node; /* in core's list; core's lock */
+    struct core *core;
+    struct turn_request request;
+    bool is_answered;
+    struct line_place line;
+    struct gate_place gate;
+    struct timer again;  /* the next question whether the conversation is free */
+    int32_t again_ms;    /* grows with each */
+    int64_t accepted_ms; /* monotonic */
+    char *body;          /* of the model's request */
+    struct accept_item accept;
+    struct llm_call call;
+    struct finish_item finish;
+};
+
+void turn_free(struct turn *t); /* takes it out of core's list */
