@@ -1,0 +1,21 @@
+/* listener — the socket clients knock on.
+ *
+ * Does:      reads host:port (also [::1]:8080, *:8080), binds and listens.
+ * Does not:  accept.
+ * Threads:   main.
+ * Owns:      nothing; the socket is its caller's.
+ */
+#pragma once
+
+#include "base/err.h"
+
+#define LISTENER_HOST_BYTES 256
+
+struct listener_place {
+    char host[LISTENER_HOST_BYTES]; /* "" is every address */
+    char port[6];
+};
+
+MUST_USE bool listener_read(const char *text, struct listener_place *out, struct err *e);
+/* The socket, not blocking; -1: e is set. */
+MUST_USE int listener_open(const char *text, struct err *e);
