@@ -1,4 +1,6 @@
--- Words the other functions are built from. Plain and immutable where it can be, so that the planner inlines them.
+-- Words the other functions are built from. The planner writes these into the queries that use them (else each call costs
+-- a plan of its own), but only if what they are declared as is no more than what they are made of: convert_to and extract
+-- are STABLE.
 
 SET LOCAL ROLE hansard_owner;
 
@@ -8,12 +10,12 @@ RETURN interval '15 seconds';
 COMMENT ON FUNCTION hansard.worker_patience() IS 'A worker silent for longer is dead: its turns may be closed or taken over.';
 
 CREATE OR REPLACE FUNCTION hansard.unix_us(at timestamptz) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (extract(epoch FROM at) * 1000000)::bigint;
 COMMENT ON FUNCTION hansard.unix_us(timestamptz) IS 'Microseconds since 1970.';
 
 CREATE OR REPLACE FUNCTION hansard.uuid_floor(at timestamptz) RETURNS uuid
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN encode(substring(int8send(hansard.unix_us(at) / 1000) FROM 3) || '\x00000000000000000000'::bytea, 'hex')::uuid;
 COMMENT ON FUNCTION hansard.uuid_floor(timestamptz) IS 'Least UUIDv7 of a moment: the bound of a partition.';
 
@@ -25,18 +27,18 @@ RETURN encode(substring(int8send(hansard.unix_us(at) / 1000) FROM 3)
 COMMENT ON FUNCTION hansard.uuid_v7(timestamptz) IS 'UUID version 7 (RFC 9562): milliseconds since 1970, then 74 random bits.';
 
 CREATE OR REPLACE FUNCTION hansard.session_key(user_id uuid, session_id text) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN sha256(coalesce('\x01'::bytea || uuid_send(user_id), '\x00'::bytea) || convert_to(session_id, 'UTF8'));
 COMMENT ON FUNCTION hansard.session_key(uuid, text) IS
     'SHA-256 of the owner (01 and the user''s 16 bytes, or 00 for anonymous) and the UTF-8 bytes of the session id.';
 
 CREATE OR REPLACE FUNCTION hansard.text_hash(salt bytea, words text) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN sha256(salt || convert_to(words, 'UTF8'));
 COMMENT ON FUNCTION hansard.text_hash(bytea, text) IS 'SHA-256 of the salt (16 bytes) and the UTF-8 bytes of the text.';
 
 CREATE OR REPLACE FUNCTION hansard.chain_start(conversation_id uuid, session_key bytea, created_at timestamptz) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN sha256('hansard conversation 1'::bytea || uuid_send(conversation_id) || session_key
               || int8send(hansard.unix_us(created_at)));
 COMMENT ON FUNCTION hansard.chain_start(uuid, bytea, timestamptz) IS
@@ -44,7 +46,7 @@ COMMENT ON FUNCTION hansard.chain_start(uuid, bytea, timestamptz) IS
 
 CREATE OR REPLACE FUNCTION hansard.chain_hash(before bytea, conversation_id uuid, turn_no integer, "position" smallint,
                                               role text, created_at timestamptz, text_hash bytea) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN sha256(before || uuid_send(conversation_id) || int4send(turn_no) || int2send("position")
               || int4send(octet_length(role)) || convert_to(role, 'UTF8')
               || int8send(hansard.unix_us(created_at)) || text_hash);

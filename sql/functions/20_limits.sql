@@ -10,6 +10,7 @@ CREATE OR REPLACE FUNCTION hansard.take_quota(keys text[], emissions bigint[], b
 RETURNS hansard.quota_grant[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

@@ -24,6 +24,7 @@ CREATE OR REPLACE FUNCTION hansard.context(of_conversation uuid, before_turn int
                                            most_bytes integer) RETURNS text[]
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -66,6 +67,7 @@ RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uu
                quota_reset_ms integer, retry_after_ms integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

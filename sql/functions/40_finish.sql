@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION hansard_api.finish_turns(
 RETURNS TABLE (item integer, outcome text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

@@ -30,6 +30,7 @@ CREATE OR REPLACE FUNCTION hansard_api.read_conversation(of_key bytea, session t
                                                          most_bytes integer) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -89,6 +90,7 @@ GRANT EXECUTE ON FUNCTION hansard_api.read_conversation(bytea, text, integer, in
 CREATE OR REPLACE FUNCTION hansard_api.erase_conversation(of_key bytea, session text, request text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
