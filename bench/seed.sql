@@ -40,7 +40,7 @@ FROM generate_series(1, :turns) AS turn_no, filled
 ORDER BY turn_no, i;
 
 INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, created_at, salt, text_hash, chain_hash)
-SELECT conversation_id, turn_no, position, role, text, now(), substring(hash FOR 16), hash, hash
+SELECT conversation_id, turn_no, position, role::hansard.message_role, text, now(), substring(hash FOR 16), hash, hash
 FROM generate_series(1, :turns) AS turn_no,
      filled,
      (VALUES (1::smallint, 'user', :'question'), (2::smallint, 'assistant', :'answer')) AS said (position, role, text),

@@ -5,7 +5,8 @@
 -- committed before it began; so decisions are made in a statement after the one that locks.
 --
 -- Plans are kept in the backend, and made for whatever size the tables had when the function was first called there.
--- Hence the settings: every look-up below is by key, and shall stay one when an empty table has grown.
+-- Every look-up below is by the whole of a key, and shall stay one when an empty table has grown: hence the settings, and
+-- the form LATERAL (… LIMIT 1), which leaves the planner no other way.
 
 SET LOCAL ROLE hansard_owner;
 
@@ -81,7 +82,11 @@ DECLARE
     session_keys bytea[]; -- NULL: the caller is not known
     decided_at   timestamptz;
     drafts       hansard.accept_draft[];
-    quotas       hansard.quota_grant[];
+    quotas       hansard.quota_grant[]; -- NULL: nobody is limited
+    has_limits    boolean;
+    has_takeovers boolean;
+    has_orphans   boolean;
+    has_others    boolean; -- anything that is not accepted
 BEGIN
     IF NOT EXISTS (SELECT FROM hansard.workers w WHERE w.worker_id = worker AND w.lost_at IS NULL) THEN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'HS503';
@@ -94,9 +99,11 @@ BEGIN
         SELECT u.user_id, t.tier, 60000000 / t.rate_per_minute AS emission_us, t.burst,
                CASE WHEN t.tier IS NOT NULL THEN hansard.session_key(u.user_id, a.session_id) END AS session_key
         FROM unnest(key_hashes, session_ids) WITH ORDINALITY AS a (key_hash, session_id, item)
-        LEFT JOIN hansard.api_keys k ON k.key_hash = a.key_hash AND k.revoked_at IS NULL
-        LEFT JOIN hansard.users u ON u.user_id = k.user_id
-        LEFT JOIN hansard.tiers t ON t.tier = CASE WHEN a.key_hash IS NULL THEN 'anonymous' ELSE u.tier END
+        LEFT JOIN LATERAL (SELECT k.user_id FROM hansard.api_keys k
+                           WHERE k.key_hash = a.key_hash AND k.revoked_at IS NULL LIMIT 1) AS k ON true
+        LEFT JOIN LATERAL (SELECT u.user_id, u.tier FROM hansard.users u WHERE u.user_id = k.user_id LIMIT 1) AS u ON true
+        LEFT JOIN LATERAL (SELECT t.* FROM hansard.tiers t
+                           WHERE t.tier = CASE WHEN a.key_hash IS NULL THEN 'anonymous' ELSE u.tier END LIMIT 1) AS t ON true
         ORDER BY a.item
     ) AS c;
 
@@ -105,56 +112,64 @@ BEGIN
 
     -- What is to become of each: the first line that holds. Two of one session: the second asks again.
     SELECT array_agg(ROW(
-               d.item,
-               CASE WHEN d.session_key IS NULL THEN 'HS401'
-                    WHEN d.known_fingerprint <> d.fingerprint THEN 'HS422'
-                    WHEN d.known_state IN ('completed', 'failed', 'cancelled') THEN 'replayed'
-                    WHEN d.known_turn = d.open_turn AND d.open_worker = worker AND d.known_request = d.request_id THEN 'again'
-                    WHEN d.place > 1 THEN 'waiting'
-                    WHEN d.known_turn = d.open_turn AND d.is_orphan THEN 'takeover'
-                    WHEN d.known_state IS NOT NULL THEN 'waiting'
-                    WHEN d.open_turn IS NOT NULL AND NOT d.is_orphan THEN 'waiting'
-                    ELSE 'new'
-               END,
-               d.session_key, d.user_id, d.session_id,
+               d.item, d.verdict, d.session_key, d.user_id, d.session_id,
                CASE WHEN d.starts_anew THEN hansard.uuid_v7(decided_at) ELSE d.conversation_id END,
                d.has_session, d.starts_anew,
                CASE WHEN d.known_turn IS NOT NULL THEN d.known_turn WHEN d.starts_anew THEN 1 ELSE d.next_turn END,
                coalesce(d.known_attempt, 1),
                CASE WHEN d.starts_anew THEN 0
                     ELSE d.unanswered + (d.open_turn IS NOT NULL AND d.known_turn IS NULL)::integer END,
-               d.open_turn, d.chain_head)::hansard.accept_draft)
-    INTO drafts
+               d.open_turn, d.chain_head)::hansard.accept_draft),
+           bool_or(d.verdict = 'new' AND emissions[d.item] IS NOT NULL),
+           bool_or(d.verdict = 'takeover'),
+           bool_or(d.verdict = 'new' AND d.open_turn IS NOT NULL),
+           bool_or(d.verdict NOT IN ('new', 'again', 'takeover'))
+    INTO drafts, has_limits, has_takeovers, has_orphans, has_others
     FROM (
-        SELECT a.item::integer, a.session_key, a.user_id, a.session_id, a.fingerprint, a.request_id::uuid,
-               row_number() OVER (PARTITION BY a.session_key ORDER BY a.item) AS place,
-               s.session_key IS NOT NULL AS has_session, s.conversation_id, s.next_turn, s.unanswered, s.chain_head,
-               s.open_turn, s.open_worker,
-               s.open_worker IS NOT NULL AND s.open_worker <> worker
-                   AND NOT hansard.is_alive(s.open_worker, decided_at) AS is_orphan,
-               t.turn_no AS known_turn, t.state AS known_state, t.fingerprint AS known_fingerprint,
-               t.request_id AS known_request, t.attempt AS known_attempt,
-               t.turn_no IS NULL
-                   AND (s.session_key IS NULL OR s.last_activity < decided_at - ttl_ms * interval '1 ms') AS starts_anew
-        FROM unnest(session_keys, user_ids, session_ids, idempotency_keys, fingerprints, request_ids) WITH ORDINALITY
-             AS a (session_key, user_id, session_id, idempotency_key, fingerprint, request_id, item)
-        LEFT JOIN hansard.sessions s ON s.session_key = a.session_key
-        LEFT JOIN hansard.turns t
-               ON t.conversation_id = s.conversation_id AND t.idempotency_key = a.idempotency_key
-        ORDER BY a.item
+        SELECT f.*,
+               CASE WHEN f.session_key IS NULL THEN 'HS401'
+                    WHEN f.known_fingerprint <> f.fingerprint THEN 'HS422'
+                    WHEN f.known_state IN ('completed', 'failed', 'cancelled') THEN 'replayed'
+                    WHEN f.known_turn = f.open_turn AND f.open_worker = worker AND f.known_request = f.request_id THEN 'again'
+                    WHEN f.place > 1 THEN 'waiting'
+                    WHEN f.known_turn = f.open_turn AND f.is_orphan THEN 'takeover'
+                    WHEN f.known_state IS NOT NULL THEN 'waiting'
+                    WHEN f.open_turn IS NOT NULL AND NOT f.is_orphan THEN 'waiting'
+                    ELSE 'new'
+               END AS verdict
+        FROM (
+            SELECT a.item::integer, a.session_key, a.user_id, a.session_id, a.fingerprint, a.request_id::uuid,
+                   row_number() OVER (PARTITION BY a.session_key ORDER BY a.item) AS place,
+                   s.session_key IS NOT NULL AS has_session, s.conversation_id, s.next_turn, s.unanswered, s.chain_head,
+                   s.open_turn, s.open_worker,
+                   s.open_worker IS NOT NULL AND s.open_worker <> worker
+                       AND NOT hansard.is_alive(s.open_worker, decided_at) AS is_orphan,
+                   t.turn_no AS known_turn, t.state AS known_state, t.fingerprint AS known_fingerprint,
+                   t.request_id AS known_request, t.attempt AS known_attempt,
+                   t.turn_no IS NULL
+                       AND (s.session_key IS NULL OR s.last_activity < decided_at - ttl_ms * interval '1 ms') AS starts_anew
+            FROM unnest(session_keys, user_ids, session_ids, idempotency_keys, fingerprints, request_ids) WITH ORDINALITY
+                 AS a (session_key, user_id, session_id, idempotency_key, fingerprint, request_id, item)
+            LEFT JOIN LATERAL (SELECT s.* FROM hansard.sessions s WHERE s.session_key = a.session_key LIMIT 1) AS s ON true
+            LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
+                               WHERE t.conversation_id = s.conversation_id AND t.idempotency_key = a.idempotency_key
+                               LIMIT 1) AS t ON true
+            ORDER BY a.item
+        ) AS f
     ) AS d;
 
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
-    IF EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict = 'new' AND emissions[d.item] IS NOT NULL) THEN
+    IF has_limits THEN
         quotas := hansard.take_quota(
             ARRAY(SELECT CASE WHEN d.verdict <> 'new' OR emissions[d.item] IS NULL THEN NULL
                               WHEN d.user_id IS NULL THEN 'addr:' || addresses[d.item]
                               ELSE 'user:' || d.user_id END
                   FROM unnest(drafts) d),
             emissions, bursts);
+        has_others := has_others OR EXISTS (SELECT FROM unnest(quotas) q WHERE NOT q.is_granted);
     END IF;
 
-    IF EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict = 'takeover') THEN
+    IF has_takeovers THEN
         UPDATE hansard.turns t
         SET worker_id = worker, attempt = d.attempt + 1, request_id = request_ids[d.item]::uuid
         FROM unnest(drafts) d
@@ -166,8 +181,7 @@ BEGIN
     END IF;
 
     -- A turn that its worker left open makes way for the next one.
-    IF EXISTS (SELECT FROM unnest(drafts) d
-               WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND (quotas[d.item]).is_granted IS NOT FALSE) THEN
+    IF has_orphans THEN
         UPDATE hansard.turns t
         SET state = 'failed', error_code = 'worker_lost', finished_at = decided_at
         FROM unnest(drafts) d, hansard.sessions s
@@ -234,14 +248,13 @@ BEGIN
         FROM (SELECT m.text
               FROM hansard.messages m
               WHERE m.conversation_id = d.conversation_id AND m.turn_no >= d.turn_no - most_messages / 2
-                AND m.turn_no < d.turn_no AND NOT d.is_fresh AND d.unanswered = 0
+                AND m.turn_no < d.turn_no
               ORDER BY m.turn_no, m.position) AS m
     ) AS c
     WHERE d.verdict IN ('again', 'takeover')
        OR (d.verdict = 'new' AND (quotas[d.item]).is_granted IS NOT FALSE);
 
-    IF EXISTS (SELECT FROM unnest(drafts) d
-               WHERE d.verdict NOT IN ('new', 'again', 'takeover') OR (quotas[d.item]).is_granted IS FALSE) THEN
+    IF has_others THEN
         RETURN QUERY
         SELECT d.item, CASE d.verdict WHEN 'new' THEN 'HS429' ELSE d.verdict END, d.session_key, d.conversation_id,
                d.turn_no, d.attempt::integer, NULL::text[], m.text, t.model, t.prompt_tokens, t.completion_tokens,
@@ -250,11 +263,12 @@ BEGIN
                (emissions[d.item] * bursts[d.item] / 1000000)::integer,
                (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, (quotas[d.item]).retry_after_ms
         FROM unnest(drafts) d
-        LEFT JOIN hansard.turns t
-               ON d.verdict = 'replayed' AND t.conversation_id = d.conversation_id AND t.turn_no = d.turn_no
-        LEFT JOIN hansard.messages m
-               ON t.state = 'completed' AND m.conversation_id = t.conversation_id AND m.turn_no = t.turn_no
-              AND m.position = 2
+        LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
+                           WHERE d.verdict = 'replayed' AND t.conversation_id = d.conversation_id
+                             AND t.turn_no = d.turn_no LIMIT 1) AS t ON true
+        LEFT JOIN LATERAL (SELECT m.text FROM hansard.messages m
+                           WHERE t.state = 'completed' AND m.conversation_id = t.conversation_id
+                             AND m.turn_no = t.turn_no AND m.position = 2 LIMIT 1) AS m ON true
         WHERE d.verdict NOT IN ('new', 'again', 'takeover') OR (quotas[d.item]).is_granted IS FALSE;
     END IF;
 END

@@ -17,56 +17,69 @@ AS $$
 #variable_conflict use_column
 DECLARE
     decided_at timestamptz;
+    written    integer[];
 BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
     decided_at := clock_timestamp();
 
-    RETURN QUERY
-    WITH asked AS MATERIALIZED (
-        SELECT f.*, t.state AS old_state, t.accepted_at,
-               s.open_turn = f.turn_no AND s.open_worker = f.worker AND s.conversation_id = f.conversation_id
-                   AND t.attempt = f.attempt AND t.state = 'running' AS is_open,
-               t.worker_id = f.worker AND t.attempt = f.attempt AND t.state = f.state AS is_done,
-               s.chain_head
+    -- Open, as far as the session knows; the turn's own row has the last word.
+    WITH closing AS MATERIALIZED (
+        SELECT f.item::integer, f.session_key, f.conversation_id, f.turn_no, f.attempt, f.state,
+               salted.salt, hashed.text_hash,
+               CASE f.state
+                   WHEN 'completed' THEN hansard.chain_hash(s.chain_head, f.conversation_id, f.turn_no, 2::smallint,
+                                                            'assistant', decided_at, hashed.text_hash)
+                   ELSE s.chain_head
+               END AS new_head
         FROM unnest(workers, session_keys, conversation_ids, turn_nos, attempts, states)
              WITH ORDINALITY AS f (worker, session_key, conversation_id, turn_no, attempt, state, item)
-        LEFT JOIN hansard.sessions s ON s.session_key = f.session_key
-        LEFT JOIN hansard.turns t ON t.conversation_id = f.conversation_id AND t.turn_no = f.turn_no
-    ), closing AS MATERIALIZED (
-        SELECT a.*, salted.salt, hashed.text_hash,
-               CASE a.state
-                   WHEN 'completed' THEN hansard.chain_hash(a.chain_head, a.conversation_id, a.turn_no, 2::smallint,
-                                                            'assistant', decided_at, hashed.text_hash)
-                   ELSE a.chain_head
-               END AS new_head
-        FROM asked a
-        CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS salt WHERE a.item > 0) AS salted
-        CROSS JOIN LATERAL (SELECT hansard.text_hash(salted.salt, answers[a.item]) AS text_hash OFFSET 0) AS hashed
-        WHERE a.is_open
+        CROSS JOIN LATERAL (
+            SELECT s.chain_head FROM hansard.sessions s
+            WHERE s.session_key = f.session_key AND s.open_turn = f.turn_no AND s.open_worker = f.worker
+              AND s.conversation_id = f.conversation_id
+            LIMIT 1
+        ) AS s
+        CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS salt WHERE f.item > 0) AS salted
+        CROSS JOIN LATERAL (SELECT hansard.text_hash(salted.salt, answers[f.item]) AS text_hash OFFSET 0) AS hashed
     ), turned AS (
         UPDATE hansard.turns t
-        SET state = c.state, finished_at = decided_at, model = models[c.item],
-            first_byte_at = c.accepted_at + first_bytes_ms[c.item] * interval '1 ms',
+        SET state = c.state::hansard.turn_state, finished_at = decided_at, model = models[c.item],
+            first_byte_at = t.accepted_at + first_bytes_ms[c.item] * interval '1 ms',
             model_attempts = call_counts[c.item], prompt_tokens = prompt_counts[c.item],
             completion_tokens = completion_counts[c.item], error_code = error_codes[c.item]
         FROM closing c
-        WHERE t.conversation_id = c.conversation_id AND t.turn_no = c.turn_no
+        WHERE t.conversation_id = c.conversation_id AND t.turn_no = c.turn_no AND t.attempt = c.attempt
+          AND t.state = 'running'
+        RETURNING c.*
     ), answered AS (
         INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, created_at, salt, text_hash,
                                       chain_hash)
         SELECT c.conversation_id, c.turn_no, 2, 'assistant', answers[c.item], decided_at, c.salt, c.text_hash, c.new_head
-        FROM closing c
+        FROM turned c
         WHERE c.state = 'completed'
     ), freed AS (
         UPDATE hansard.sessions s
         SET open_turn = NULL, open_worker = NULL, chain_head = c.new_head, last_activity = decided_at,
             unanswered = s.unanswered + (c.state <> 'completed')::integer
-        FROM closing c
+        FROM turned c
         WHERE s.session_key = c.session_key
     )
-    SELECT a.item::integer,
-           CASE WHEN a.is_open OR a.is_done THEN 'finished' WHEN a.old_state = 'cancelled' THEN 'HS499' ELSE 'HS503' END
-    FROM asked a;
+    SELECT array_agg(c.item) INTO written FROM turned c;
+
+    RETURN QUERY SELECT i, 'finished' FROM unnest(written) i;
+    IF cardinality(written) = cardinality(workers) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT f.item::integer,
+           CASE WHEN t.worker_id = f.worker AND t.attempt = f.attempt AND t.state = f.state::hansard.turn_state THEN 'finished'
+                WHEN t.state = 'cancelled' THEN 'HS499'
+                ELSE 'HS503' END
+    FROM unnest(workers, conversation_ids, turn_nos, attempts, states)
+         WITH ORDINALITY AS f (worker, conversation_id, turn_no, attempt, state, item)
+    LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
+                       WHERE t.conversation_id = f.conversation_id AND t.turn_no = f.turn_no LIMIT 1) AS t ON true
+    WHERE f.item <> ALL (coalesce(written, '{}'));
 END
 $$;
 COMMENT ON FUNCTION hansard_api.finish_turns(uuid[], bytea[], uuid[], integer[], integer[], text[], text[], text[],
