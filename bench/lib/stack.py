@@ -8,7 +8,7 @@ import time
 import uuid
 
 # More room than PostgreSQL takes by itself, so that a run measures turns and not checkpoints that the filling caused.
-PG_CONF = "shared_buffers = 1GB\nmax_wal_size = 8GB\ncheckpoint_timeout = 30min\nlog_min_messages = warning\n"
+PG_CONF = "shared_buffers = 4GB\nmax_wal_size = 8GB\ncheckpoint_timeout = 30min\nlog_min_messages = warning\n"
 SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 USER = "bench"
 TIER = "bench"

@@ -26,6 +26,7 @@ CREATE OR REPLACE FUNCTION hansard.context(of_conversation uuid, before_turn int
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET work_mem = '64MB'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -69,6 +70,7 @@ RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uu
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET work_mem = '64MB'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -237,7 +239,8 @@ BEGIN
            CASE WHEN d.unanswered > 0 OR c.bytes > most_bytes
                 THEN hansard.context(d.conversation_id, d.turn_no, most_messages, most_bytes)
                 ELSE c.texts END,
-           NULL, NULL, NULL::integer, NULL::integer, NULL, tiers[d.item], bursts[d.item],
+           NULL, NULL, NULL::integer, NULL::integer, NULL, tiers[d.item],
+           CASE WHEN (quotas[d.item]).is_granted THEN bursts[d.item] END,
            (emissions[d.item] * bursts[d.item] / 1000000)::integer,
            (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, 0
     FROM unnest(drafts) d

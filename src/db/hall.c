@@ -6,6 +6,9 @@
 #include "base/thread.h"
 
 #define SWEEP_MS 100
+#define GATHER_ITEMS (LIMIT_BATCH_ITEMS / 2) /* a good batch: more make it little cheaper a turn */
+#define GATHER_MS                                                                                  \
+    10 /* a few times what a batch takes; longer: it waits for a lock, or a dead peer */
 
 void hall_init(struct hall *h)
 {
@@ -76,11 +79,44 @@ void hall_stop(struct hall *h)
     pthread_mutex_unlock(&h->lock);
 }
 
+/* When items of the kind may be taken, as things are. INT64_MAX: none wait. */
+static int64_t ready_ms_locked(const struct hall *h, enum work_kind kind)
+{
+    if (h->waiting[kind].count == 0)
+        return INT64_MAX;
+    if (kind == WORK_CALL || h->in_hand[kind] == 0 || h->waiting[kind].count >= GATHER_ITEMS)
+        return 0;
+    return h->taken_ms[kind] + GATHER_MS;
+}
+
+static int64_t soonest_ms_locked(const struct hall *h)
+{
+    int64_t soonest = INT64_MAX;
+    for (enum work_kind kind = 0; kind < WORK_KINDS; kind++) {
+        int64_t ready = ready_ms_locked(h, kind);
+        soonest = ready < soonest ? ready : soonest;
+    }
+    return soonest;
+}
+
+static void wake_one_locked(struct hall *h)
+{
+    if (waiting_locked(h))
+        pthread_cond_signal(&h->work);
+}
+
 bool hall_wait_work(struct hall *h)
 {
     pthread_mutex_lock(&h->lock);
-    while (!h->is_stopping && !waiting_locked(h))
-        pthread_cond_wait(&h->work, &h->lock);
+    while (!h->is_stopping) {
+        int64_t ready_ms = soonest_ms_locked(h);
+        if (ready_ms == INT64_MAX)
+            pthread_cond_wait(&h->work, &h->lock);
+        else if (ready_ms > clock_mono_ms())
+            thread_cond_wait_until(&h->work, &h->lock, ready_ms);
+        else
+            break;
+    }
     bool go = !h->is_stopping;
     pthread_mutex_unlock(&h->lock);
     return go;
@@ -94,11 +130,12 @@ void hall_pass_on(struct hall *h)
 }
 
 /* The kind whose first item has been first for longest: none is starved. WORK_KINDS: none. */
-static enum work_kind choose_locked(const struct hall *h)
+static enum work_kind choose_locked(const struct hall *h, int64_t now_ms)
 {
     enum work_kind best = WORK_KINDS;
     for (enum work_kind kind = 0; kind < WORK_KINDS; kind++)
-        if (h->waiting[kind].count && (best == WORK_KINDS || h->since[kind] < h->since[best]))
+        if (ready_ms_locked(h, kind) <= now_ms &&
+            (best == WORK_KINDS || h->since[kind] < h->since[best]))
             best = kind;
     return best;
 }
@@ -106,18 +143,20 @@ static enum work_kind choose_locked(const struct hall *h)
 bool hall_take(struct hall *h, struct list *into, enum work_kind *kind, struct uuid *worker)
 {
     size_t taken = 0;
+    int64_t now_ms = clock_mono_ms();
     pthread_mutex_lock(&h->lock);
-    *kind = choose_locked(h);
+    *kind = choose_locked(h, now_ms);
     if (*kind != WORK_KINDS && !h->is_stopping) {
         size_t most = *kind == WORK_CALL ? 1 : LIMIT_BATCH_ITEMS;
         struct list *from = &h->waiting[*kind];
         for (; taken < most && from->count; taken++)
             list_append(into, list_take_first(from));
         h->since[*kind] = ++h->ticks;
+        h->in_hand[*kind]++;
+        h->taken_ms[*kind] = now_ms;
         h->busy++;
         *worker = h->worker;
-        if (waiting_locked(h))
-            pthread_cond_signal(&h->work);
+        wake_one_locked(h);
     }
     pthread_mutex_unlock(&h->lock);
     metrics_add(METRIC_LANE_WAITING, 0, -(int64_t)taken);
@@ -132,9 +171,12 @@ static void give_back_locked(struct hall *h)
         pthread_cond_broadcast(&h->quiet);
 }
 
-void hall_give_back(struct hall *h)
+void hall_give_back(struct hall *h, enum work_kind kind)
 {
     pthread_mutex_lock(&h->lock);
+    assert(h->in_hand[kind] > 0);
+    h->in_hand[kind]--;
+    wake_one_locked(h);
     give_back_locked(h);
     pthread_mutex_unlock(&h->lock);
 }
@@ -195,8 +237,7 @@ bool hall_sweep(struct hall *h)
     for (enum work_kind kind = 0; kind < WORK_KINDS; kind++)
         for (struct list_node *n; (n = list_take_first(&out[kind]));)
             append_locked(h, kind, n);
-    if (waiting_locked(h))
-        pthread_cond_signal(&h->work);
+    wake_one_locked(h);
     give_back_locked(h);
     go = !h->is_stopping;
     pthread_mutex_unlock(&h->lock);

@@ -263,7 +263,7 @@ static void *lane_run(void *arg)
         }
         if (hall_take(hall, &l->held, &l->kind, &l->batch.worker)) {
             lane_work(l);
-            hall_give_back(hall);
+            hall_give_back(hall, l->kind);
         }
     }
     conn_close(&l->conn);

@@ -11,6 +11,10 @@
 #include "llm/attempt.h"
 #include "llm/retry.h"
 
+/* With less time left no call begins: curl misses a timeout of a millisecond or two, and notices 200
+ * milliseconds later, when its next timer fires. */
+#define CALL_LEAST_MS 10
+
 struct llm {
     struct attempts attempts;
     struct due_heap repeats; /* attempts that wait for their next turn */
@@ -145,7 +149,7 @@ static void begin_call(struct llm *l, struct llm_call *call)
     call->prompt_tokens = call->completion_tokens = -1;
     call->attempts = 0;
     call->first_byte_ms = 0;
-    if (until_ms <= now_ms) {
+    if (until_ms - now_ms < CALL_LEAST_MS) {
         err_set(&call->err, ERR_MODEL_TIMEOUT, "no time was left to call the model");
         finish_unsent(call);
         return;
@@ -179,6 +183,10 @@ static void begin_repeats(struct llm *l)
     while ((d = due_first(&l->repeats)) && d->at_ms <= now_ms) {
         struct llm_attempt *a = CONTAINER_OF(d, struct llm_attempt, repeat);
         due_drop(&l->repeats, d);
+        if (a->until_ms - now_ms < CALL_LEAST_MS) {
+            finish(a); /* with what the attempt before came to */
+            continue;
+        }
         err_clear(&a->call->err);
         attempt_begin(a);
     }
@@ -216,7 +224,7 @@ static int64_t run_timeouts(struct llm *l)
 static void abort_call(struct llm_attempt *a)
 {
     err_clear(&a->call->err);
-    err_set(&a->call->err, ERR_MODEL_FAILED, "this worker is stopping");
+    err_set(&a->call->err, ERR_WORKER_LOST, "this worker is stopping");
     finish(a);
 }
 

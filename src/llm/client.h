@@ -24,7 +24,7 @@ struct llm_call {
     const char *traceparent; /* W3C Trace Context, already checked; NULL: none */
     const char *request_id;  /* sent as X-Request-Id with the attempt's number */
 
-    struct err err; /* ERR_NONE, ERR_MODEL_FAILED or ERR_MODEL_TIMEOUT */
+    struct err err; /* ERR_NONE, ERR_MODEL_FAILED, ERR_MODEL_TIMEOUT, ERR_WORKER_LOST (llm_close) */
     char *text;     /* owned by the receiver: choices[0].message.content */
     size_t text_len;
     char *model;                              /* owned by the receiver, may be NULL */
@@ -36,5 +36,5 @@ struct llm_call {
 };
 
 MUST_USE struct llm *llm_open(const struct config *c, struct err *e);
-void llm_close(struct llm *l); /* aborts what runs; those calls end with ERR_MODEL_FAILED */
+void llm_close(struct llm *l); /* aborts what runs; those calls end with ERR_WORKER_LOST */
 void llm_submit(struct llm *l, struct llm_call *call);
