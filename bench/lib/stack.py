@@ -44,6 +44,7 @@ class Stack:
             HANSARD_HISTORY_BYTES=str(self.window.bytes),
             HANSARD_LLM_CONCURRENCY=str(self._llm_concurrency),
             HANSARD_QUEUE_LIMIT="2000",
+            HANSARD_HISTORY_CACHE="1024M",
             HANSARD_LOG_LEVEL="warn",
         )
 

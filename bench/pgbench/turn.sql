@@ -8,7 +8,8 @@
 \set session random(0, :share - 1) * :clients + :client_id
 \set unique random(100000000000, 999999999999)
 
-SELECT item, outcome = 'accepted' AS accepted, outcome, session_key, conversation_id, turn_no, attempt, history, reply, model,
+SELECT item, outcome = 'accepted' AS accepted, outcome, session_key, conversation_id, turn_no, attempt, history, history_after, reply,
+       model,
        prompt_tokens, completion_tokens, error_code, policy, quota_limit, quota_window_s, quota_remaining,
        quota_reset_ms, retry_after_ms
 FROM hansard_api.accept_turns(

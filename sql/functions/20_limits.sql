@@ -22,7 +22,9 @@ DECLARE
     grants     hansard.quota_grant[];
 BEGIN
     -- All keys in one statement, in their order, which is the order in which everybody locks them. A key with no room
-    -- is locked and not written. A clock that was set back cannot lock a key out for longer than its burst.
+    -- is locked and not written, unless its time lies further ahead than a grant can have set it: a clock that was set back,
+    -- or a smaller tier, cannot lock a key out for longer than its burst. The 10 s are more than we can have waited for
+    -- the lock since we looked at the clock.
     WITH wanted AS (
         SELECT key, count(*)::integer AS turns, max(emission) AS emission_us, max(burst) AS burst
         FROM unnest(keys, emissions, bursts) AS k (key, emission, burst)
@@ -41,6 +43,7 @@ BEGIN
             emission_us = excluded.emission_us,
             burst = excluded.burst
         WHERE hansard.quota_room(l.tat_us, excluded.emission_us, excluded.burst, now_us) > 0
+           OR l.tat_us > now_us + excluded.burst * excluded.emission_us + 10000000
         RETURNING l.limit_key, l.granted
     )
     SELECT array_agg(t.limit_key), array_agg(t.granted) INTO taken_keys, counts FROM taken t;
@@ -49,7 +52,7 @@ BEGIN
     SELECT array_agg(CASE WHEN key IS NULL THEN NULL::hansard.quota_grant ELSE ROW(
                place <= grant_count,
                least(burst, hansard.quota_room(tat_us, emission_us, burst, now_us) + greatest(grant_count - place, 0)),
-               (greatest(tat_us - now_us, 0) / 1000)::integer,
+               least(greatest(tat_us - now_us, 0) / 1000, 2147483647)::integer,
                CASE WHEN place <= grant_count THEN 0
                     ELSE greatest((tat_us + emission_us - burst * emission_us - now_us + 999) / 1000, 1)::integer
                END)::hansard.quota_grant END)

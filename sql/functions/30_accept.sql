@@ -62,9 +62,10 @@ COMMENT ON FUNCTION hansard.context(uuid, integer, integer, integer) IS
 CREATE OR REPLACE FUNCTION hansard_api.accept_turns(
     worker uuid, most_messages integer, most_bytes integer, ttl_ms bigint,
     key_hashes bytea[], addresses text[], session_ids text[], words text[],
-    idempotency_keys text[], fingerprints bytea[], request_ids text[])
+    idempotency_keys text[], fingerprints bytea[], request_ids text[],
+    known_conversations uuid[] DEFAULT NULL, known_turns integer[] DEFAULT NULL)
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
-               history text[], reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
+               history text[], history_after integer, reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
                policy text, quota_limit integer, quota_window_s integer, quota_remaining integer,
                quota_reset_ms integer, retry_after_ms integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -239,19 +240,25 @@ BEGIN
            CASE WHEN d.unanswered > 0 OR c.bytes > most_bytes
                 THEN hansard.context(d.conversation_id, d.turn_no, most_messages, most_bytes)
                 ELSE c.texts END,
+           CASE WHEN d.unanswered = 0 AND c.bytes <= most_bytes THEN k.turn_no END,
            NULL, NULL, NULL::integer, NULL::integer, NULL, tiers[d.item],
            CASE WHEN (quotas[d.item]).is_granted THEN bursts[d.item] END,
            (emissions[d.item] * bursts[d.item] / 1000000)::integer,
            (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, 0
     FROM unnest(drafts) d
+    -- What the worker knows already, when that is part of what the model is to be shown.
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN known_conversations[d.item] = d.conversation_id
+                     AND known_turns[d.item] >= d.turn_no - most_messages / 2 - 1 THEN known_turns[d.item] END AS turn_no
+    ) AS k
     -- The usual conversation, in which every turn was answered: the newest turns are the newest rows.
     CROSS JOIN LATERAL (
         SELECT array_agg(CASE WHEN octet_length(m.text) <= most_bytes THEN m.text END) AS texts,
-               sum(octet_length(m.text)) AS bytes
+               coalesce(sum(octet_length(m.text)), 0) AS bytes
         FROM (SELECT m.text
               FROM hansard.messages m
-              WHERE m.conversation_id = d.conversation_id AND m.turn_no >= d.turn_no - most_messages / 2
-                AND m.turn_no < d.turn_no
+              WHERE m.conversation_id = d.conversation_id
+                AND m.turn_no > coalesce(k.turn_no, d.turn_no - most_messages / 2 - 1) AND m.turn_no < d.turn_no
               ORDER BY m.turn_no, m.position) AS m
     ) AS c
     WHERE d.verdict IN ('again', 'takeover')
@@ -260,7 +267,7 @@ BEGIN
     IF has_others THEN
         RETURN QUERY
         SELECT d.item, CASE d.verdict WHEN 'new' THEN 'HS429' ELSE d.verdict END, d.session_key, d.conversation_id,
-               d.turn_no, d.attempt::integer, NULL::text[], m.text, t.model, t.prompt_tokens, t.completion_tokens,
+               d.turn_no, d.attempt::integer, NULL::text[], NULL::integer, m.text, t.model, t.prompt_tokens, t.completion_tokens,
                t.error_code, tiers[d.item],
                CASE WHEN d.verdict = 'new' THEN bursts[d.item] END,
                (emissions[d.item] * bursts[d.item] / 1000000)::integer,
@@ -277,18 +284,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
-                                             bytea[], text[]) IS
+                                             bytea[], text[], uuid[], integer[]) IS
     'Opens turns: one element of each array is one request. Arguments: the worker that asks; how much of the history the '
     'model is shown, in messages and bytes; for how long a session may rest before it starts a new conversation; then, a '
     'request each, SHA-256 of the API key (NULL: anonymous), the address to count it under, session id, words, '
-    'idempotency key, fingerprint (SHA-256 of what is asked), request id (UUID). '
-    'Outcomes: accepted (stored and open; history is what the model is shown: words and answers in turn), '
+    'idempotency key, fingerprint (SHA-256 of what is asked), request id (UUID), and up to which turn of which conversation '
+    'the worker knows the history (NULL: not at all). '
+    'Outcomes: accepted (stored and open; history is what the model is shown, words and answers in turn; with history_after '
+    'only what comes after that turn, which the worker knows), '
     'waiting (the conversation, or this very key, is being worked on: ask again), replayed (the key''s turn has ended: '
     'reply, or error_code), HS401 (unknown or revoked key), HS422 (the key was used for another request), HS429 (rate '
     'limit; retry_after_ms). All but accepted store nothing and cost no quota. A repeat of the very request that opened a '
     'turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
     'Raises HS503 when the worker itself is not registered or was declared dead.';
 GRANT EXECUTE ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
-                                                   bytea[], text[]) TO hansard_app;
+                                                   bytea[], text[], uuid[], integer[]) TO hansard_app;
 
 RESET ROLE;

@@ -62,6 +62,8 @@
       "Newest messages the model is shown, always whole turns.")                                   \
     X(BYTES, history_bytes, "HANSARD_HISTORY_BYTES", 0, 16777216, "64k", "bytes",                  \
       "Text of history the model is shown at most, always whole turns.")                           \
+    X(BYTES, history_cache, "HANSARD_HISTORY_CACHE", 0, 68719476736, "128M", "bytes",              \
+      "Memory for histories read lately, so that they need not be read again.")                    \
     X(TEXT, system_prompt, "HANSARD_SYSTEM_PROMPT", 0, 65536, "", "text",                          \
       "First message of every call to the model; empty: none.")                                    \
     X(DURATION, session_ttl, "HANSARD_SESSION_TTL", 1000, 31536000000, "24h", "duration",          \

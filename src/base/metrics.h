@@ -24,6 +24,7 @@
     X(GAUGE, TURNS_OPEN, "hansard_turns_open", "Turns this worker holds.", NULL, "")               \
     X(GAUGE, LINE_WAITING, "hansard_line_waiting", "Turns waiting for their conversation.", NULL,  \
       "")                                                                                          \
+    X(GAUGE, HISTORY_BYTES, "hansard_history_cache_bytes", "Histories kept in memory.", NULL, "")  \
     X(GAUGE, GATE_PERMITS, "hansard_gate_permits", "Model calls this worker may have in flight.",  \
       NULL, "")                                                                                    \
     X(GAUGE, GATE_IN_USE, "hansard_gate_in_use", "Permits in use.", NULL, "")                      \

@@ -12,7 +12,16 @@
 #include "db/migrate.h"
 #include "db/store.h"
 
+#define FORGET_MS 60000
 #define LEAVE_MS 3000 /* for the last words to the database, and once more for unwritten answers */
+
+static void forget(struct timer *timer)
+{
+    struct core *c = CONTAINER_OF(timer, struct core, forgetting);
+    int64_t now_ms = clock_mono_ms();
+    history_forget_idle(&c->history, now_ms);
+    timer_start(c->timers, timer, now_ms + FORGET_MS);
+}
 
 struct core *core_open(const struct config *c, struct err *e)
 {
@@ -34,6 +43,9 @@ struct core *core_open(const struct config *c, struct err *e)
     core->timers = timers_new("keeper");
     gate_init(&core->gate, (int)c->llm_concurrency, core->timers);
     line_init(&core->line, core->most_turns, core->timers);
+    history_init(&core->history, (size_t)c->history_cache);
+    core->forgetting.fire = forget;
+    timer_start(core->timers, &core->forgetting, clock_mono_ms() + FORGET_MS);
     prompt_init(&core->prompt, c);
     keeper_init(&core->keeper, c, core->db, core->timers);
     return core;
@@ -109,6 +121,7 @@ void core_close(struct core *c)
     for (struct list_node *n; (n = list_first(&c->turns));)
         turn_free(CONTAINER_OF(n, struct turn, node));
     keeper_fini(&c->keeper);
+    history_fini(&c->history);
     line_fini(&c->line);
     gate_fini(&c->gate);
     prompt_fini(&c->prompt);

@@ -11,6 +11,7 @@
 
 #include "core/core.h"
 #include "core/gate.h"
+#include "core/history.h"
 #include "core/keeper.h"
 #include "core/line.h"
 #include "core/prompt.h"
@@ -23,6 +24,8 @@ struct core {
     struct llm *llm;
     struct gate gate;
     struct line line;
+    struct history history;
+    struct timer forgetting; /* what history has kept for long */
     struct prompt prompt;
     struct keeper keeper;
     struct call_item leaving;

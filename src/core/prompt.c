@@ -35,11 +35,10 @@ char *prompt_build(const struct prompt *p, struct span history, const char *ques
     buf_init(&out, BODY_BYTES);
     bool fits = buf_reserve(&out, p->opening_len + history.len + question_len + question_len / 8 +
                                       64) != NULL;
-    fits =
-        fits && buf_add(&out, p->opening, p->opening_len) &&
-        (history.len == 0 || (buf_add(&out, history.data, history.len) && buf_add(&out, ",", 1))) &&
-        buf_puts(&out, "{\"role\":\"user\",\"content\":") &&
-        json_add_text(&out, question, question_len) && buf_puts(&out, "}]}");
+    fits = fits && buf_add(&out, p->opening, p->opening_len) &&
+           buf_add(&out, history.data, history.len) &&
+           buf_puts(&out, "{\"role\":\"user\",\"content\":") &&
+           json_add_text(&out, question, question_len) && buf_puts(&out, "}]}");
     assert(fits);
     return buf_take(&out, len);
 }

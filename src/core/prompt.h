@@ -17,7 +17,7 @@ struct prompt {
 void prompt_init(struct prompt *p, const struct config *c);
 void prompt_fini(struct prompt *p);
 
-/* The body of the request, to be freed. history: members of "messages" without a comma at either
- * end, may be empty. */
+/* The body of the request, to be freed. history: members of "messages" with a comma behind each, as
+ * a passage has them; may be empty. */
 MUST_USE char *prompt_build(const struct prompt *p, struct span history, const char *question,
                             size_t *len);

@@ -83,6 +83,8 @@ void turn_free(struct turn *t)
     free(t->accept.model);
     free(t->call.text);
     free(t->call.model);
+    passage_fini(&t->accept.history);
+    memory_free(t->memory);
     free(t->body);
     free(t);
 }
@@ -100,6 +102,9 @@ static void answer(struct turn *t, struct turn_reply *reply)
 static void end(struct turn *t, struct turn_reply *reply)
 {
     answer(t, reply);
+    if (t->memory)
+        history_put(&t->core->history, t->memory, clock_mono_ms());
+    t->memory = NULL;
     line_leave(&t->core->line, &t->line);
     turn_free(t);
 }
@@ -130,6 +135,29 @@ static void on_finish_late(struct finish_item *item)
     answer(t, &reply);
 }
 
+static void trim(const struct turn *t)
+{
+    const struct config *c = t->core->config;
+    passage_trim(&t->memory->passage, (size_t)c->history_messages / 2, (size_t)c->history_bytes);
+}
+
+/* The turn belongs to the history from now on; one without an answer does not, and changes what the
+ * database is to be asked. */
+static void remember(struct turn *t, bool is_completed)
+{
+    struct memory *m = t->memory;
+    if (is_completed) {
+        struct span words = {t->request.message, strlen(t->request.message)};
+        struct span text = {t->call.text, t->call.text_len};
+        passage_append_turn(&m->passage, words, text);
+        m->last_turn = t->accept.ref.turn_no;
+        trim(t);
+    } else {
+        memory_free(m);
+        t->memory = NULL;
+    }
+}
+
 static void on_finish_done(struct finish_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, finish);
@@ -142,6 +170,7 @@ static void on_finish_done(struct finish_item *item)
     }
     struct turn_reply reply = {.err = {.kind = ERR_NONE}, .turn_no = t->accept.ref.turn_no};
     FAILPOINT("finished_before_answer");
+    remember(t, item->outcome == FINISH_DONE && item->state == FINISH_COMPLETED);
     if (item->outcome == FINISH_FENCED) {
         metrics_add(METRIC_TURNS, OUTCOME_FENCED, 1);
         reply.err = item->err;
@@ -236,14 +265,31 @@ static void on_gate_expired(struct gate_place *place)
     fail_uncalled(t, ERR_MODEL_TIMEOUT, "no call to the model was free in time");
 }
 
-static void on_accepted(struct turn *t)
+/* What the database gave, behind what was known. */
+static struct span recall(struct turn *t)
 {
     struct accept_item *item = &t->accept;
-    struct span history = {item->text, item->text_len};
+    if (!t->memory)
+        t->memory = memory_new(&t->name);
+    struct memory *m = t->memory;
+    m->conversation = item->ref.conversation;
+    m->last_turn = item->ref.turn_no - 1;
+    if (item->history_after > 0) {
+        passage_append(&m->passage, &item->history);
+        trim(t);
+        passage_fini(&item->history);
+    } else {
+        passage_fini(&m->passage);
+        m->passage = item->history;
+        item->history = (struct passage){.json = NULL};
+    }
+    return (struct span){m->passage.json, m->passage.len};
+}
+
+static void on_accepted(struct turn *t)
+{
     t->accepted_ms = clock_mono_ms();
-    t->body = prompt_build(&t->core->prompt, history, t->request.message, &t->call.body_len);
-    free(item->text);
-    item->text = NULL;
+    t->body = prompt_build(&t->core->prompt, recall(t), t->request.message, &t->call.body_len);
     t->gate.admitted = on_admitted;
     t->gate.expired = on_gate_expired;
     if (gate_enter(&t->core->gate, &t->gate, call_deadline_ms(t)))
@@ -335,6 +381,8 @@ static void ask(struct turn *t)
         refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
         return;
     }
+    if (!t->memory)
+        t->memory = history_take(&c->history, &t->name);
     *item = (struct accept_item){
         .done = on_accept_done,
         .late = on_accept_late,
@@ -346,6 +394,8 @@ static void ask(struct turn *t)
         .idempotency_key = r->idempotency_key,
         .request_id = r->request_id,
         .fingerprint = r->fingerprint,
+        .known_conversation = t->memory ? &t->memory->conversation : NULL,
+        .known_turn = t->memory ? t->memory->last_turn : 0,
     };
     if (item->deadline_ms > r->deadline_ms)
         item->deadline_ms = r->deadline_ms;
@@ -370,11 +420,18 @@ static void on_line_expired(struct line_place *place)
 }
 
 /* Who speaks (as the caller says; the database checks it), and in which session. */
-static struct hash line_name(const struct turn_request *r)
+static struct hash name_of(const struct hash *key_hash, const char *session_id)
 {
-    struct span parts[] = {{(const char *)r->key_hash.bytes, r->has_key ? HASH_BYTES : 0},
-                           {r->session_id, strlen(r->session_id)}};
+    struct span parts[] = {
+        {key_hash ? (const char *)key_hash->bytes : "", key_hash ? HASH_BYTES : 0},
+        {session_id, strlen(session_id)}};
     return hash_sha256_parts(parts, COUNT_OF(parts));
+}
+
+void turn_forget(struct core *c, const struct hash *key_hash, const char *session_id)
+{
+    struct hash name = name_of(key_hash, session_id);
+    memory_free(history_take(&c->history, &name));
 }
 
 static enum err_kind admit(struct core *c, struct turn *t)
@@ -418,9 +475,9 @@ void turn_submit(struct core *c, const struct turn_request *request)
         return;
     }
     metrics_add(METRIC_TURNS_OPEN, 0, 1);
-    struct hash name = line_name(request);
+    t->name = name_of(request->has_key ? &request->key_hash : NULL, request->session_id);
     t->line.turn_came = on_turn_came;
     t->line.expired = on_line_expired;
-    if (line_enter(&c->line, &t->line, &name, request->deadline_ms))
+    if (line_enter(&c->line, &t->line, &t->name, request->deadline_ms))
         ask(t);
 }

@@ -38,3 +38,7 @@ struct turn_reply {
 
 /* Takes the texts of the request. Full or draining: answered at once, nothing stored. */
 void turn_submit(struct core *c, const struct turn_request *request);
+
+/* The session is about to be erased: nothing of it is kept in memory, but by turns that run.
+ * key_hash: NULL for an anonymous caller. */
+void turn_forget(struct core *c, const struct hash *key_hash, const char *session_id);

@@ -15,6 +15,9 @@ struct turn {
     struct core *core;
     struct turn_request request;
     bool is_answered;
+    struct hash name; /* of its conversation, for line and history */
+    struct memory
+        *memory; /* what is known of the conversation; NULL: nothing, or not yet looked up */
     struct line_place line;
     struct gate_place gate;
     struct timer again;  /* the next question whether the conversation is free */

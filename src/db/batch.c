@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/mem.h"
+#include "db/passage.h"
 
 /* One parameter may hold what one PostgreSQL field can. */
 #define PARAM_BYTES ((size_t)1 << 30)
@@ -14,10 +14,12 @@
 #define KEEP_BYTES ((size_t)1 << 20)
 
 static const char accept_sql[] =
-    "SELECT item, outcome, session_key, conversation_id, turn_no, attempt, history, reply, model,"
+    "SELECT item, outcome, session_key, conversation_id, turn_no, attempt, history, history_after,"
+    " reply, model,"
     " prompt_tokens, completion_tokens, error_code, policy, quota_limit, quota_window_s,"
     " quota_remaining, quota_reset_ms, retry_after_ms"
-    " FROM hansard_api.accept_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    " FROM hansard_api.accept_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+    " $12, $13)";
 static const char finish_sql[] =
     "SELECT item, outcome"
     " FROM hansard_api.finish_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
@@ -31,6 +33,7 @@ enum accept_column {
     COLUMN_TURN_NO,
     COLUMN_ATTEMPT,
     COLUMN_HISTORY,
+    COLUMN_HISTORY_AFTER,
     COLUMN_REPLY,
     COLUMN_MODEL,
     COLUMN_PROMPT_TOKENS,
@@ -45,9 +48,10 @@ enum accept_column {
     ACCEPT_COLUMNS
 };
 static const Oid accept_types[ACCEPT_COLUMNS] = {
-    PGTYPE_INT4,       PGTYPE_TEXT, PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4, PGTYPE_INT4,
-    PGTYPE_TEXT_ARRAY, PGTYPE_TEXT, PGTYPE_TEXT,  PGTYPE_INT4, PGTYPE_INT4, PGTYPE_TEXT,
-    PGTYPE_TEXT,       PGTYPE_INT4, PGTYPE_INT4,  PGTYPE_INT4, PGTYPE_INT4, PGTYPE_INT4,
+    PGTYPE_INT4, PGTYPE_TEXT,       PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4,
+    PGTYPE_INT4, PGTYPE_TEXT_ARRAY, PGTYPE_INT4,  PGTYPE_TEXT, PGTYPE_TEXT,
+    PGTYPE_INT4, PGTYPE_INT4,       PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_INT4,
+    PGTYPE_INT4, PGTYPE_INT4,       PGTYPE_INT4,  PGTYPE_INT4,
 };
 static const Oid finish_types[] = {PGTYPE_INT4, PGTYPE_TEXT};
 
@@ -115,6 +119,14 @@ static size_t accept_bytes(const struct list_node *n)
     return strlen(CONTAINER_OF(n, struct accept_item, node)->message);
 }
 
+static void add_known(struct pgarray *a, int32_t value)
+{
+    if (value < 0)
+        pgarray_add(a, NULL, 0);
+    else
+        pgarray_add_int4(a, value);
+}
+
 static void encode_accept(struct pgarray *a, const struct accept_item *item)
 {
     pgarray_add(&a[0], item->key_hash ? item->key_hash->bytes : NULL, HASH_BYTES);
@@ -124,12 +136,16 @@ static void encode_accept(struct pgarray *a, const struct accept_item *item)
     pgarray_add_text(&a[4], item->idempotency_key);
     pgarray_add(&a[5], item->fingerprint.bytes, HASH_BYTES);
     pgarray_add_text(&a[6], item->request_id);
+    const struct uuid *known = item->known_conversation;
+    pgarray_add(&a[7], known ? known->bytes : NULL, sizeof known->bytes);
+    add_known(&a[8], known ? item->known_turn : -1);
 }
 
 static bool encode_accepts(struct batch *b)
 {
-    static const enum pgtype elements[] = {PGTYPE_BYTEA, PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_TEXT,
-                                           PGTYPE_TEXT,  PGTYPE_BYTEA, PGTYPE_TEXT};
+    static const enum pgtype elements[] = {PGTYPE_BYTEA, PGTYPE_TEXT, PGTYPE_TEXT,
+                                           PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_BYTEA,
+                                           PGTYPE_TEXT,  PGTYPE_UUID, PGTYPE_INT4};
     uint64_t ttl_ms = htobe64((uint64_t)b->terms.session_ttl_ms);
     set_scalar(b, 0, PGTYPE_UUID, b->worker.bytes, sizeof b->worker.bytes);
     set_int4(b, 1, b->terms.history_messages);
@@ -147,14 +163,6 @@ static size_t finish_bytes(const struct list_node *n)
 {
     const struct finish_item *item = CONTAINER_OF(n, struct finish_item, node);
     return item->state == FINISH_COMPLETED ? strlen(item->answer) : 0;
-}
-
-static void add_known(struct pgarray *a, int32_t value)
-{
-    if (value < 0)
-        pgarray_add(a, NULL, 0);
-    else
-        pgarray_add_int4(a, value);
 }
 
 static void encode_finish(struct pgarray *a, const struct finish_item *item)
@@ -228,7 +236,7 @@ bool batch_encode(struct batch *b, enum work_kind kind, const struct list *from,
         return batch_encode(b, kind, from, 1, out);
     *out = (struct conn_call){
         .sql = is_accept ? accept_sql : finish_sql,
-        .count = is_accept ? 11 : 13,
+        .count = BATCH_PARAMS,
         .types = b->types,
         .values = b->values,
         .lengths = b->lengths,
@@ -295,27 +303,40 @@ static void decode_quota(const struct row *r, struct quota *q)
     memcpy(q->policy, policy.data, policy.len);
 }
 
-/* Words of the user and answers in turn, as members of the model's "messages". The one copy on the
- * way from PostgreSQL to the model, escapes and all. */
+static bool add_turn(struct buf *out, struct pgarray_walk *walk, struct passage_turn *size)
+{
+    struct span words, answer;
+    size_t before = out->len;
+    if (!pgarray_next(walk, &words) || walk->left == 0 || !pgarray_next(walk, &answer) ||
+        !passage_add_json(out, words, answer))
+        return false;
+    size->json_bytes = (uint32_t)(out->len - before);
+    size->text_bytes = (uint32_t)(words.len + answer.len);
+    return true;
+}
+
+/* Words of the user and answers in turn. This is the one copy on the way from PostgreSQL to the
+ * model, escapes and all. */
 static bool decode_history(const struct row *r, struct accept_item *item)
 {
-    static const char *const openings[] = {"{\"role\":\"user\",\"content\":",
-                                           ",{\"role\":\"assistant\",\"content\":"};
+    struct passage *p = &item->history;
     struct pgarray_walk walk = {.left = 0};
-    struct span bytes = get(r, COLUMN_HISTORY), text;
+    struct span bytes = get(r, COLUMN_HISTORY);
     struct buf out;
+    *p = (struct passage){.json = NULL};
+    item->history_after = get_int4(r, COLUMN_HISTORY_AFTER, 0);
+    if (!has(r, COLUMN_HISTORY))
+        return true;
+    if (!pgarray_walk(bytes, PGTYPE_TEXT, &walk) || bytes.len > PARAM_BYTES)
+        return false;
     buf_init(&out, PARAM_BYTES);
-    bool is_fine = !has(r, COLUMN_HISTORY) || pgarray_walk(bytes, PGTYPE_TEXT, &walk);
-    is_fine = is_fine && buf_reserve(&out, bytes.len + bytes.len / 8 + (size_t)walk.left * 40 + 1);
-    for (size_t i = 0; is_fine && walk.left > 0; i++) {
-        is_fine = pgarray_next(&walk, &text) && text.data &&
-                  (i == 0 || i % 2 == 1 || buf_add(&out, ",", 1)) &&
-                  buf_puts(&out, openings[i % 2]) && json_add_text(&out, text.data, text.len) &&
-                  buf_add(&out, "}", 1);
-    }
-    if (is_fine)
-        item->text = buf_take(&out, &item->text_len);
-    buf_fini(&out);
+    bool is_fine = buf_reserve(&out, bytes.len + bytes.len / 8 + (size_t)walk.left * 40) != NULL;
+    p->turns = mem_zero((walk.left / 2 + 1) * sizeof *p->turns);
+    for (; is_fine && walk.left > 0; p->count += is_fine)
+        is_fine = add_turn(&out, &walk, &p->turns[p->count]);
+    p->json = buf_take(&out, &p->len);
+    if (!is_fine)
+        passage_fini(p);
     return is_fine;
 }
 

@@ -55,6 +55,7 @@ void db_submit_accept(struct db *d, struct accept_item *item)
     item->sent = item->was_late = false;
     item->text = item->model = NULL;
     item->text_len = 0;
+    item->history = (struct passage){.json = NULL};
     err_clear(&item->err);
     item->quota = (struct quota){.limit = 0};
     hall_add(&d->hall, WORK_ACCEPT, &item->node);

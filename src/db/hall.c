@@ -51,11 +51,23 @@ static size_t waiting_locked(const struct hall *h)
     return n;
 }
 
+/* When items of the kind may be taken, as things are. INT64_MAX: none wait. */
+static int64_t ready_ms_locked(const struct hall *h, enum work_kind kind)
+{
+    if (h->waiting[kind].count == 0)
+        return INT64_MAX;
+    if (kind == WORK_CALL || h->in_hand[kind] == 0 || h->waiting[kind].count >= GATHER_ITEMS)
+        return 0;
+    return h->taken_ms[kind] + GATHER_MS;
+}
+
 void hall_add(struct hall *h, enum work_kind kind, struct list_node *n)
 {
     pthread_mutex_lock(&h->lock);
     append_locked(h, kind, n);
-    pthread_cond_signal(&h->work);
+    /* What has to gather needs one lane that keeps the time: the first item wakes it. */
+    if (ready_ms_locked(h, kind) == 0 || h->waiting[kind].count == 1)
+        pthread_cond_signal(&h->work);
     pthread_mutex_unlock(&h->lock);
     metrics_add(METRIC_LANE_WAITING, 0, 1);
 }
@@ -77,16 +89,6 @@ void hall_stop(struct hall *h)
     pthread_cond_broadcast(&h->work);
     pthread_cond_broadcast(&h->pause);
     pthread_mutex_unlock(&h->lock);
-}
-
-/* When items of the kind may be taken, as things are. INT64_MAX: none wait. */
-static int64_t ready_ms_locked(const struct hall *h, enum work_kind kind)
-{
-    if (h->waiting[kind].count == 0)
-        return INT64_MAX;
-    if (kind == WORK_CALL || h->in_hand[kind] == 0 || h->waiting[kind].count >= GATHER_ITEMS)
-        return 0;
-    return h->taken_ms[kind] + GATHER_MS;
 }
 
 static int64_t soonest_ms_locked(const struct hall *h)

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "base/list.h"
+#include "db/passage.h"
 
 /* Which turn, and by whose right it may be written: the fence. */
 struct turn_ref {
@@ -32,7 +33,7 @@ struct quota {
 
 enum accept_outcome {
     ACCEPT_REFUSED,  /* err is set; nothing is stored, no quota used */
-    ACCEPT_ACCEPTED, /* stored and open under ref; text is the history */
+    ACCEPT_ACCEPTED, /* stored and open under ref, with the history */
     ACCEPT_WAITING,  /* the conversation, or this very key, is running elsewhere: ask again */
     ACCEPT_REPLAYED  /* the key's turn has ended: text is its answer, or err its failure */
 };
@@ -50,12 +51,16 @@ struct accept_item {
     const char *address;         /* limit key of an anonymous caller */
     const char *session_id, *message, *idempotency_key, *request_id; /* UTF-8 without NUL */
     struct hash fingerprint;                                         /* of the request's meaning */
+    const struct uuid *known_conversation; /* its history is known up to a turn; NULL: it is not */
+    int32_t known_turn;
 
     enum accept_outcome outcome;
     struct err err;
     struct turn_ref ref;
     struct quota quota;
-    char *text; /* owned by the receiver; ACCEPTED: `{"role":…},{…}` without brackets, may be "" */
+    struct passage history; /* owned by the receiver; ACCEPTED: what the model is shown */
+    int32_t history_after;  /* the history comes after this turn, which is known; 0: it is all */
+    char *text;             /* owned by the receiver; REPLAYED: the answer */
     size_t text_len;
     char *model; /* owned by the receiver; REPLAYED only, may be NULL */
     int32_t prompt_tokens, completion_tokens;

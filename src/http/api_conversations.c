@@ -96,6 +96,7 @@ void api_conversations_delete(struct exchange *x)
         exchange_fail(x);
         return;
     }
+    turn_forget(x->loop->server->core, x->has_key ? &x->key_hash : NULL, l->session_id);
     store_erase_conversation(&l->item, x->has_key ? l->key_hash_hex : NULL, l->session_id,
                              x->request_id);
     submit(x);
