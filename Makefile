@@ -140,9 +140,10 @@ deps-bench: deps ## ... and what `make bench` needs besides
 
 .PHONY: install
 install: all ## install binaries and docs under DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/hansard
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/hansard/docs
 	install -m 755 $(B)/hansard $(B)/demo-llm $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(wildcard README.md LICENSE docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/hansard
+	install -m 644 README.md LICENSE CHANGELOG.md $(DESTDIR)$(PREFIX)/share/doc/hansard
+	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/hansard/docs
 
 .PHONY: clean
 clean: ## remove build/

@@ -214,7 +214,7 @@ start_nginx() {
     put_file "$home/etc/nginx.conf" <"$root/deploy/nginx/nginx.conf"
     echo "listen 127.0.0.1:$port backlog=4096;" | put_file "$home/etc/hansard-listen.conf"
     for ((i = 1; i <= workers; i++)); do
-        echo "server 127.0.0.1:$(worker_port "$i") max_fails=1 fail_timeout=1s;"
+        echo "server 127.0.0.1:$(worker_port "$i") max_fails=0;"
     done | put_file "$home/etc/hansard-workers.conf"
     put_file "$home/etc/hansard-paths.conf" <<END
 client_body_temp_path $home/tmp/body;

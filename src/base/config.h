@@ -22,7 +22,7 @@
       "Address the worker answers on.")                                                            \
     X(COUNT, http_threads, "HANSARD_HTTP_THREADS", 1, 64, "2", "threads", "HTTP event threads.")   \
     X(COUNT, connections, "HANSARD_CONNECTIONS", 16, 100000, "10000", "connections",               \
-      "Open client connections per worker.")                                                       \
+      "Open client connections per worker, shared out evenly among its HTTP threads.")             \
     X(SECRET, database_url, "HANSARD_DATABASE_URL", 0, 2000, "", "libpq URL",                      \
       "PostgreSQL through PgBouncer, as hansard_app. Required by serve.")                          \
     X(SECRET, migrate_url, "HANSARD_MIGRATE_URL", 0, 2000, "", "libpq URL",                        \
@@ -30,11 +30,11 @@
     X(COUNT, lanes, "HANSARD_LANES", 1, 64, "4", "connections",                                    \
       "Database lanes: connections to PgBouncer, each with its thread.")                           \
     X(DURATION, database_timeout, "HANSARD_DATABASE_TIMEOUT", 100, 60000, "6s", "duration",        \
-      "Longest wait for one database call; the role's statement_timeout is shorter.")              \
+      "Longest wait for one database call. Keep it above the role's statement_timeout, 5s.")       \
     X(TEXT, llm_url, "HANSARD_LLM_URL", 0, 2000, "", "URL",                                        \
       "Base of an OpenAI-compatible API, up to and including /v1. Required by serve.")             \
     X(SECRET, llm_api_key, "HANSARD_LLM_API_KEY", 0, 1000, "", "text",                             \
-      "Sent to the model server as a bearer token; empty: none is sent.")                          \
+      "Sent to the model server as a bearer token, visible ASCII; empty: none is sent.")           \
     X(TEXT, llm_model, "HANSARD_LLM_MODEL", 1, 200, "demo", "text", "Model asked for.")            \
     X(COUNT, llm_concurrency, "HANSARD_LLM_CONCURRENCY", 1, 100000, "10", "calls",                 \
       "Model calls in flight per worker.")                                                         \
@@ -51,7 +51,7 @@
     X(COUNT, queue_limit, "HANSARD_QUEUE_LIMIT", 0, 1000000, "1000", "turns",                      \
       "Turns a worker holds beyond those it may call the model for.")                              \
     X(DURATION, request_timeout, "HANSARD_REQUEST_TIMEOUT", 100, 3600000, "120s", "duration",      \
-      "From the whole request read to the answer.")                                                \
+      "From the whole request read to the answer; the last 2s at most are kept for storing it.")   \
     X(DURATION, read_timeout, "HANSARD_READ_TIMEOUT", 100, 600000, "10s", "duration",              \
       "From a request's first line to its last byte.")                                             \
     X(DURATION, idle_timeout, "HANSARD_IDLE_TIMEOUT", 100, 3600000, "75s", "duration",             \
@@ -59,11 +59,11 @@
     X(BYTES, message_bytes, "HANSARD_MESSAGE_BYTES", 1, 1048576, "32k", "bytes",                   \
       "Largest message of a user.")                                                                \
     X(COUNT, history_messages, "HANSARD_HISTORY_MESSAGES", 0, 10000, "40", "messages",             \
-      "Newest messages the model is shown, always whole turns.")                                   \
+      "Newest messages the model is shown; two make a turn, an odd number is rounded down.")       \
     X(BYTES, history_bytes, "HANSARD_HISTORY_BYTES", 0, 16777216, "64k", "bytes",                  \
       "Text of history the model is shown at most, always whole turns.")                           \
     X(BYTES, history_cache, "HANSARD_HISTORY_CACHE", 0, 68719476736, "128M", "bytes",              \
-      "Memory for histories read lately, so that they need not be read again.")                    \
+      "Memory for histories read in the last ten minutes, not to read them again.")                \
     X(TEXT, system_prompt, "HANSARD_SYSTEM_PROMPT", 0, 65536, "", "text",                          \
       "First message of every call to the model; empty: none.")                                    \
     X(DURATION, session_ttl, "HANSARD_SESSION_TTL", 1000, 31536000000, "24h", "duration",          \

@@ -11,5 +11,5 @@
 void failpoint_pass(const char *name);
 #define FAILPOINT(name) failpoint_pass(name)
 #else
-#define FAILPOINT(name) ((void)0)
+#define FAILPOINT(name) ((void)(name))
 #endif

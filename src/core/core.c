@@ -116,6 +116,7 @@ void core_close(struct core *c)
     keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);
     (void)db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS);
     leave(c);
+    (void)db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS);
     db_close(c->db);
     free(c->leaving.text);
     for (struct list_node *n; (n = list_first(&c->turns));)

@@ -170,14 +170,10 @@ static void lane_fine(struct lane *l, const struct conn_call *call, PGresult *ro
 
 static void pass_failpoint(enum work_kind kind, bool is_before)
 {
-    if (kind == WORK_ACCEPT && is_before)
-        FAILPOINT("accept_before_send");
-    else if (kind == WORK_ACCEPT)
-        FAILPOINT("accept_after_commit");
-    else if (kind == WORK_FINISH && is_before)
-        FAILPOINT("finish_before_send");
-    else if (kind == WORK_FINISH)
-        FAILPOINT("finish_after_commit");
+    static const char *const names[][2] = {{"accept_after_commit", "accept_before_send"},
+                                           {"finish_after_commit", "finish_before_send"}};
+    if (kind != WORK_CALL)
+        FAILPOINT(names[kind][is_before]);
 }
 
 static void measure(const struct lane *l, int64_t began_us, const struct conn_answer *answer)

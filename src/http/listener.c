@@ -52,7 +52,7 @@ static int open_one(const struct addrinfo *a)
 
 int listener_open(const char *text, struct err *e)
 {
-    struct listener_place place;
+    struct listener_place place = {.host = ""};
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     int fd = -1;
