@@ -339,6 +339,49 @@ static void waiting_does_not_poll(void **state)
     timers_free(t);
 }
 
+/* A callback that takes its time, and says when it is over. */
+struct slow {
+    struct timer timer;
+    atomic_int stage;
+};
+
+static void take_time(struct timer *t)
+{
+    struct slow *s = CONTAINER_OF(t, struct slow, timer);
+    atomic_store(&s->stage, 1);
+    nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
+    atomic_store(&s->stage, 2);
+}
+
+static void stop_and_wait_outlasts_the_callback(void **state)
+{
+    (void)state;
+    struct timers *t = timers_new("timers");
+    struct slow *s = calloc(1, sizeof *s);
+    s->timer.fire = take_time;
+    timer_start(t, &s->timer, 0);
+    while (atomic_load(&s->stage) == 0)
+        ;
+    assert_false(timer_stop_and_wait(t, &s->timer));
+    assert_int_equal(atomic_load(&s->stage), 2);
+    timer_start(t, &s->timer, clock_mono_ms() + 60000);
+    assert_true(timer_stop_and_wait(t, &s->timer));
+    free(s);
+    timers_free(t);
+}
+
+static void what_is_started_after_the_end_never_fires(void **state)
+{
+    (void)state;
+    struct timers *t = timers_new("timers");
+    struct slow s = {.timer.fire = take_time};
+    timers_stop(t);
+    timer_start(t, &s.timer, 0);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    assert_int_equal(atomic_load(&s.stage), 0);
+    timers_free(t);
+}
+
 static void nothing_to_free(void **state)
 {
     (void)state;
@@ -359,6 +402,8 @@ int main(void)
         TEST(a_callback_may_free_its_object),
         TEST(stop_against_fire),
         TEST(waiting_does_not_poll),
+        TEST(stop_and_wait_outlasts_the_callback),
+        TEST(what_is_started_after_the_end_never_fires),
         TEST(nothing_to_free),
     };
     return RUN(tests);
