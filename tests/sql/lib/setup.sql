@@ -1,0 +1,151 @@
+-- What the stories share: pgTAP in a schema of its own, and words for what callers and workers do.
+--
+-- Names stand for ids: worker 'w' is help.id('w') everywhere, and caller 'ann' has the key whose hash is help.hash('ann').
+
+CREATE SCHEMA tap;
+CREATE EXTENSION pgtap SCHEMA tap;
+CREATE SCHEMA help;
+
+CREATE FUNCTION help.id(name text) RETURNS uuid
+LANGUAGE sql IMMUTABLE
+RETURN md5(name)::uuid;
+
+CREATE FUNCTION help.hash(name text) RETURNS bytea
+LANGUAGE sql IMMUTABLE
+RETURN sha256(name::bytea);
+
+-- A worker that lives.
+CREATE FUNCTION help.worker(name text) RETURNS void
+LANGUAGE sql
+AS $$ SELECT FROM hansard_api.heartbeat(help.id(name), '127.0.0.1:8080', 'test', 10) $$;
+
+-- ... and has been silent for so long.
+CREATE FUNCTION help.silence(worker text, for_so_long interval) RETURNS void
+LANGUAGE sql
+AS $$ UPDATE hansard.workers SET heartbeat_at = clock_timestamp() - for_so_long WHERE worker_id = help.id(worker) $$;
+
+CREATE FUNCTION help.caller(name text, tier text) RETURNS void
+LANGUAGE sql
+AS $$ SELECT FROM hansard_admin.add_key(name, tier, help.hash(name)) $$;
+
+CREATE FUNCTION help.session_key(session text, caller text DEFAULT NULL) RETURNS bytea
+LANGUAGE sql STABLE
+RETURN hansard.session_key((SELECT user_id FROM hansard.users WHERE name = caller), session);
+
+-- accept_turns: one request or an array of them. Each has what it does not say:
+--   session 's', words 'hello', a key of its own, no caller, an address of its own, a request id of its own, a
+--   fingerprint of its words, and no history that the worker knows (known_conversation, known_turn).
+CREATE FUNCTION help.ask(worker text, asks jsonb, most_messages integer DEFAULT 20, most_bytes integer DEFAULT 65536,
+                         ttl interval DEFAULT '24 hours')
+RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
+               history text[], history_after integer, reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
+               policy text, quota_limit integer, quota_window_s integer,
+               quota_remaining integer, quota_reset_ms integer, retry_after_ms integer)
+LANGUAGE sql
+AS $$
+    SELECT accepted.*
+    FROM (
+        SELECT array_agg(CASE WHEN a ? 'caller' THEN help.hash(a ->> 'caller') END ORDER BY n) AS hashes,
+               array_agg(coalesce(a ->> 'address', 'address of ' || gen_random_uuid()) ORDER BY n) AS addresses,
+               array_agg(coalesce(a ->> 'session', 's') ORDER BY n) AS sessions,
+               array_agg(coalesce(a ->> 'words', 'hello') ORDER BY n) AS words,
+               array_agg(coalesce(a ->> 'key', gen_random_uuid()::text) ORDER BY n) AS keys,
+               array_agg(help.hash(coalesce(a ->> 'words', 'hello')) ORDER BY n) AS fingerprints,
+               array_agg(coalesce(help.id(a ->> 'request'), gen_random_uuid())::text ORDER BY n) AS requests,
+               array_agg((a ->> 'known_conversation')::uuid ORDER BY n) AS known_conversations,
+               array_agg((a ->> 'known_turn')::integer ORDER BY n) AS known_turns
+        FROM jsonb_array_elements(CASE jsonb_typeof(asks) WHEN 'array' THEN asks ELSE jsonb_build_array(asks) END)
+             WITH ORDINALITY AS e (a, n)
+    ) AS asked
+    CROSS JOIN LATERAL hansard_api.accept_turns(
+        help.id(worker), most_messages, most_bytes, extract(epoch FROM ttl)::bigint * 1000,
+        hashes, addresses, sessions, words, keys, fingerprints, requests,
+        known_conversations, known_turns) AS accepted
+    ORDER BY item
+$$;
+
+-- Outcomes of a batch, in the order of its requests.
+CREATE FUNCTION help.outcomes(worker text, asks jsonb) RETURNS text
+LANGUAGE sql
+AS $$ SELECT string_agg(outcome, ' ' ORDER BY item) FROM help.ask(worker, asks) $$;
+
+-- finish_turns: one turn or an array of them. Each has what it does not say: session 's', no caller, state completed,
+-- answer 'hi there' when completed, error 'model_failed' when failed; conversation, turn, attempt and worker of the
+-- session's open turn.
+CREATE FUNCTION help.finish(finishes jsonb) RETURNS TABLE (item integer, outcome text)
+LANGUAGE sql
+AS $$
+    SELECT finished.*
+    FROM (
+        SELECT array_agg(coalesce(help.id(f ->> 'worker'), s.open_worker) ORDER BY n) AS workers,
+               array_agg(help.session_key(f ->> 'session', f ->> 'caller') ORDER BY n) AS session_keys,
+               array_agg(coalesce((f ->> 'conversation')::uuid, s.conversation_id) ORDER BY n) AS conversations,
+               array_agg(coalesce((f ->> 'turn')::integer, s.open_turn) ORDER BY n) AS turns,
+               array_agg(coalesce((f ->> 'attempt')::integer, t.attempt, 1) ORDER BY n) AS attempts,
+               array_agg(f ->> 'state' ORDER BY n) AS states,
+               array_agg(CASE f ->> 'state' WHEN 'completed' THEN f ->> 'answer' END ORDER BY n) AS answers,
+               array_agg(f ->> 'model' ORDER BY n) AS models,
+               array_agg((f ->> 'prompt_tokens')::integer ORDER BY n) AS prompt_counts,
+               array_agg((f ->> 'completion_tokens')::integer ORDER BY n) AS completion_counts,
+               array_agg(CASE f ->> 'state' WHEN 'failed' THEN f ->> 'error' END ORDER BY n) AS error_codes,
+               array_agg((f ->> 'first_byte_ms')::integer ORDER BY n) AS first_bytes,
+               array_agg((f ->> 'calls')::integer ORDER BY n) AS calls
+        FROM (
+            SELECT '{"session": "s", "state": "completed", "answer": "hi there", "error": "model_failed", "calls": 1}' || e AS f,
+                   n
+            FROM jsonb_array_elements(CASE jsonb_typeof(finishes) WHEN 'array' THEN finishes
+                                      ELSE jsonb_build_array(finishes) END) WITH ORDINALITY AS e (e, n)
+        ) AS told
+        LEFT JOIN hansard.sessions s ON s.session_key = help.session_key(f ->> 'session', f ->> 'caller')
+        LEFT JOIN hansard.turns t ON t.conversation_id = s.conversation_id AND t.turn_no = s.open_turn
+    ) AS asked
+    CROSS JOIN LATERAL hansard_api.finish_turns(workers, session_keys, conversations, turns, attempts, states, answers,
+                                                models, prompt_counts, completion_counts, error_codes, first_bytes,
+                                                calls) AS finished
+    ORDER BY item
+$$;
+
+CREATE FUNCTION help.finishes(finishes jsonb) RETURNS text
+LANGUAGE sql
+AS $$ SELECT string_agg(outcome, ' ' ORDER BY item) FROM help.finish(finishes) $$;
+
+-- One turn from question to answer; without an answer it fails. The words are its key, too.
+CREATE FUNCTION help.turn(worker text, session text, words text, answer text) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    outcomes text[];
+BEGIN
+    outcomes := ARRAY[
+        help.outcomes(worker, jsonb_build_object('session', session, 'words', words, 'key', left(words, 100))),
+        help.finishes(jsonb_build_object('session', session, 'answer', answer,
+                                         'state', CASE WHEN answer IS NULL THEN 'failed' ELSE 'completed' END))];
+    IF outcomes <> '{accepted,finished}' THEN
+        RAISE EXCEPTION 'the turn "%" of session "%" went wrong: %', words, session, outcomes;
+    END IF;
+END
+$$;
+
+-- Everything a turn may write to, by its content: equal before and after, and nothing was stored and no quota taken.
+CREATE FUNCTION help.content() RETURNS text
+LANGUAGE sql
+AS $$
+    SELECT md5(concat((SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.sessions r), '|',
+                      (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.conversations r), '|',
+                      (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.turns r), '|',
+                      (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.messages r), '|',
+                      (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.rate_limits r)))
+$$;
+
+-- What a role gets for a statement: the SQLSTATE, or 'done'. It is undone in any case.
+CREATE FUNCTION help.tries(role text, statement text) RETURNS text
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM set_config('session_authorization', role, true);
+    EXECUTE statement;
+    RAISE EXCEPTION USING ERRCODE = 'DONE0';
+EXCEPTION WHEN OTHERS THEN
+    RETURN CASE SQLSTATE WHEN 'DONE0' THEN 'done' ELSE SQLSTATE END;
+END
+$$;
