@@ -121,7 +121,8 @@ BEGIN
     SET state = 'cancelled', error_code = 'turn_cancelled', finished_at = erased_at
     WHERE t.conversation_id = ANY (ids) AND t.state IN ('queued', 'running');
     GET DIAGNOSTICS open_turns = ROW_COUNT;
-    UPDATE hansard.turns t SET address = NULL WHERE t.conversation_id = ANY (ids);
+    -- The fingerprint is a hash without salt: it would tell whether certain words were asked.
+    UPDATE hansard.turns t SET address = NULL, fingerprint = '' WHERE t.conversation_id = ANY (ids);
     GET DIAGNOSTICS turns = ROW_COUNT;
     UPDATE hansard.messages m SET text = NULL, salt = NULL WHERE m.conversation_id = ANY (ids) AND m.salt IS NOT NULL;
     GET DIAGNOSTICS messages = ROW_COUNT;
@@ -135,7 +136,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.erase_conversation(bytea, text, text) IS
-    'Takes the words, salts and addresses of all conversations of a session out of the record; rows and hashes stay. A turn '
+    'Takes the words, salts, fingerprints and addresses of all conversations of a session out of the record; rows and hashes stay. A turn '
     'that is open is cancelled. Says how many rows of each kind, as JSON. HS401: unknown or revoked key. HS404: no such '
     'session of this caller.';
 GRANT EXECUTE ON FUNCTION hansard_api.erase_conversation(bytea, text, text) TO hansard_app;

@@ -18,6 +18,7 @@
 #define LIMIT_JSON_NUMBER_BYTES 512 /* one number or word */
 #define LIMIT_HEADER_BYTES 16384    /* all request headers; above: 431 */
 #define LIMIT_HEADER_COUNT 100
+#define LIMIT_DISCARD_BYTES 8388608 /* of a body too large, read past so that its 413 arrives */
 #define LIMIT_ERR_DETAIL_BYTES 192
 #define LIMIT_BATCH_ITEMS 64      /* turns in one database call */
 #define LIMIT_BATCH_BYTES 4194304 /* words of the user in one database call */

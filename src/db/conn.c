@@ -213,6 +213,18 @@ static bool is_fatal(const PGresult *result)
     return !severity || strcmp(severity, "ERROR") != 0;
 }
 
+/* PgBouncer says so to who waits for a server: the call has stayed with it. (1.18 to 1.25: janitor.c and
+ * check_fast_fail in objects.c; both end the client before it is linked to one.) */
+static bool is_not_passed_on(const PGresult *result)
+{
+    static const char *const words[] = {"query_wait_timeout", "server login has been failing"};
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    for (size_t i = 0; text && i < COUNT_OF(words); i++)
+        if (strncmp(text, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
 /* Takes the result: the first error stands, else the last rows do. */
 static void note_result(struct conn_answer *out, PGresult *result)
 {
@@ -226,6 +238,8 @@ static void note_result(struct conn_answer *out, PGresult *result)
     if (!is_fine && out->outcome != CONN_LOST) {
         const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         out->outcome = is_fatal(result) ? CONN_LOST : CONN_REFUSED;
+        if (out->outcome == CONN_LOST && is_not_passed_on(result))
+            out->was_sent = false;
         if (sqlstate && strlen(sqlstate) == sizeof out->sqlstate - 1)
             memcpy(out->sqlstate, sqlstate, sizeof out->sqlstate);
     }

@@ -43,7 +43,7 @@ enum conn_outcome {
 
 struct conn_answer {
     enum conn_outcome outcome;
-    bool was_sent;    /* CONN_LOST: false when no byte of the call can have gone out */
+    bool was_sent;    /* CONN_LOST: false when the call cannot have reached the database */
     char sqlstate[6]; /* "" when there is none */
     PGresult *result; /* CONN_FINE only; the caller's: PQclear */
 };

@@ -84,7 +84,7 @@ static void name_the_end(struct exchange *x)
 
 void exchange_free(struct exchange *x)
 {
-    if (x->state != EXCHANGE_DONE) {
+    if (x->state < EXCHANGE_DONE) {
         name_the_end(x);
         count_and_log(x);
     }
@@ -165,6 +165,24 @@ static void say_last_words(struct exchange *x)
     count_and_log(x);
 }
 
+/* Who is still sending is answered at once and read on for a while: closing with bytes unread would
+ * reset the connection, and the answer might be lost with it. */
+static enum MHD_Result refuse_body(struct exchange *x)
+{
+    say_last_words(x);
+    shutdown(x->link->fd, SHUT_WR);
+    x->state = EXCHANGE_DISCARDING;
+    return MHD_YES;
+}
+
+static enum MHD_Result discard(struct exchange *x, size_t *len)
+{
+    bool is_over = *len == 0;
+    x->body_seen += *len;
+    *len = 0;
+    return is_over || x->body_seen > LIMIT_DISCARD_BYTES ? MHD_NO : MHD_YES;
+}
+
 /* Bytes that libmicrohttpd has taken from the connection's socket since it was opened. */
 static uint64_t consumed_bytes(int fd)
 {
@@ -180,7 +198,7 @@ static enum MHD_Result take_head(struct exchange *x, const struct exchange_call 
 {
     x->state = EXCHANGE_BODY;
     if (!head_take(x, call))
-        return fail_now(x);
+        return x->is_body_coming ? refuse_body(x) : fail_now(x);
     if (x->is_chunked)
         x->consumed = consumed_bytes(x->link->fd);
     return MHD_YES;
@@ -195,8 +213,7 @@ static enum MHD_Result take_body(struct exchange *x, const struct exchange_call 
         err_clear(&x->err);
         err_set(&x->err, ERR_TOO_LARGE, "the body is larger than %zu bytes",
                 x->loop->server->body_bytes);
-        say_last_words(x);
-        return MHD_NO;
+        return refuse_body(x);
     }
     if (x->err.kind == ERR_NONE && x->route->has_body)
         buf_add(&x->body, call->upload, *call->upload_len);
@@ -224,6 +241,8 @@ enum MHD_Result exchange_step(struct exchange *x, const struct exchange_call *ca
         return hand_over(x);
     case EXCHANGE_WAITING:
         return MHD_YES;
+    case EXCHANGE_DISCARDING:
+        return discard(x, call->upload_len);
     case EXCHANGE_DONE: /* last words were said */
         break;
     }

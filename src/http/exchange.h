@@ -25,11 +25,12 @@ struct lookup;
 struct route;
 
 enum exchange_state {
-    EXCHANGE_LINE,    /* the request line is read */
-    EXCHANGE_BODY,    /* the head is good; the body comes */
-    EXCHANGE_WAITING, /* suspended */
-    EXCHANGE_READY,   /* the answer is built */
-    EXCHANGE_DONE     /* handed over and logged */
+    EXCHANGE_LINE,      /* the request line is read */
+    EXCHANGE_BODY,      /* the head is good; the body comes */
+    EXCHANGE_WAITING,   /* suspended */
+    EXCHANGE_READY,     /* the answer is built */
+    EXCHANGE_DONE,      /* handed over and logged */
+    EXCHANGE_DISCARDING /* the same; what the client still sends is read past */
 };
 
 struct exchange {
@@ -47,6 +48,7 @@ struct exchange {
     struct span path_rest, query;   /* behind the route's prefix; inside target */
     bool must_close, was_suspended;
     bool is_chunked;
+    bool is_body_coming; /* though its head was refused */
     uint64_t
         consumed;   /* when chunked: bytes of the connection taken in at its last piece of body */
     struct err err; /* a refusal found before the body was read; later, what went wrong */

@@ -135,6 +135,7 @@ bool head_take(struct exchange *x, const struct exchange_call *call)
         err_clear(&x->err);
         err_set(&x->err, ERR_TOO_LARGE, "the body is larger than %zu bytes",
                 x->loop->server->body_bytes);
+        x->is_body_coming = !s.expects_continue;
         goto out;
     }
     x->is_chunked = s.is_chunked;

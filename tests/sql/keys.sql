@@ -10,7 +10,7 @@ CREATE FUNCTION pg_temp.key_id(key text) RETURNS text
 LANGUAGE sql
 RETURN substr(encode(help.hash(key), 'hex'), 1, 16);
 CREATE TEMP VIEW events AS
-SELECT kind, (SELECT name FROM hansard.users u WHERE u.user_id = e.user_id) AS who, detail FROM hansard.audit_events e ORDER BY event_id;
+SELECT kind, (SELECT name FROM hansard.users u WHERE u.user_id = e.user_id) AS who, detail FROM hansard.audit_events e ORDER BY happened_at;
 
 -- Adding.
 SELECT is(pg_temp.add('ann', NULL, 'k1'), 'free', 'a new user is in the free tier');

@@ -38,8 +38,8 @@ RETURN hansard.session_key((SELECT user_id FROM hansard.users WHERE name = calle
 CREATE FUNCTION help.ask(worker text, asks jsonb, most_messages integer DEFAULT 20, most_bytes integer DEFAULT 65536,
                          ttl interval DEFAULT '24 hours')
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
-               history text[], history_after integer, reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
-               policy text, quota_limit integer, quota_window_s integer,
+               history text[], history_after integer, reply text, model text, prompt_tokens integer,
+               completion_tokens integer, error_code text, policy text, quota_limit integer, quota_window_s integer,
                quota_remaining integer, quota_reset_ms integer, retry_after_ms integer)
 LANGUAGE sql
 AS $$

@@ -109,9 +109,11 @@ def watcher():
     return _watcher
 
 
-def close_all():
-    """What a story left open; its transactions are undone."""
+def strike():
+    """The end of a story: what it left open is undone, and its workers are gone, so that no reaper finds them later."""
     global _watcher
     _watcher = None
     while _connections:
         _connections.pop().close()
+    watcher().do("UPDATE hansard.sessions SET open_turn = NULL, open_worker = NULL WHERE open_turn IS NOT NULL")
+    watcher().do("DELETE FROM hansard.workers")

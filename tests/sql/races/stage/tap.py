@@ -3,7 +3,7 @@
 import sys
 import traceback
 
-from stage.connection import close_all
+from stage.connection import strike
 
 _stories = []
 
@@ -31,6 +31,6 @@ def run():
             print(f"not ok {number} - {what}")
             print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", file=sys.stderr)
         finally:
-            close_all()
+            strike()
         sys.stdout.flush()
     sys.exit(min(failed, 100))

@@ -1,0 +1,233 @@
+"""Migrations: applied in order, once, however many try; what has been applied must not have changed since."""
+
+import concurrent.futures
+import hashlib
+import re
+import secrets
+
+import psycopg2
+import pytest
+
+from lib.program import ROOT, hansard
+from lib.wait import until
+
+MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
+FUNCTIONS = sorted((ROOT / "sql" / "functions").glob("*.sql"))
+NEWEST = int(MIGRATIONS[-1].name[:4])
+UP_TO_DATE = f"up to date (version {NEWEST})\n"
+APPLIED = "SELECT version, name, checksum FROM hansard.schema_migrations ORDER BY version"
+
+
+class Database:
+    """One of its own in the stack's cluster."""
+
+    def __init__(self, stack):
+        self.name = f"migrate_{secrets.token_hex(6)}"
+        self._stack = stack
+        stack.sql(f"CREATE DATABASE {self.name}")
+
+    def migrate(self, *options):
+        return hansard("migrate", *options, migrate_url=self._stack.migrate_url(self.name))
+
+    def sql(self, query, *values):
+        return self._stack.sql(query, *values, database=self.name)
+
+    def value(self, query, *values):
+        return self._stack.value(query, *values, database=self.name)
+
+    def drop(self):
+        self._stack.sql(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def objects(self):
+        """What there is in Hansard's schemas, by name and definition."""
+        return self.sql(
+            "SELECT c.oid::regclass::text, c.relkind::text "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname ~ '^hansard' UNION ALL "
+            "SELECT p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)) FROM pg_proc p "
+            "JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname ~ '^hansard' AND p.prokind = 'f' "
+            "ORDER BY 1, 2"
+        )
+
+
+@pytest.fixture
+def empty(stack):
+    database = Database(stack)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def migrated(empty):
+    assert empty.migrate().returncode == 0
+    return empty
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def refused(done, *words):
+    """Exit code 1, a line on stderr that names what is wrong, nothing on stdout."""
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert re.fullmatch(r"hansard: migrate: .*\n", done.stderr), done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_empty_database(empty):
+    done = empty.migrate()
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [f"applied {path.stem}\n" for path in MIGRATIONS]
+    assert done.stdout == "".join(lines) + f"functions: {len(FUNCTIONS)} re-applied\n" + UP_TO_DATE
+    recorded = [(int(path.name[:4]), path.stem, sha256(path)) for path in MIGRATIONS]
+    assert [tuple(row) for row in empty.sql(APPLIED)] == recorded
+    functions = empty.sql("SELECT name, checksum FROM hansard.schema_functions ORDER BY name")
+    assert [tuple(row) for row in functions] == [(path.stem, sha256(path)) for path in FUNCTIONS]
+
+
+def test_again_changes_nothing(migrated):
+    before = migrated.objects()
+    at = migrated.sql("SELECT name, applied_at FROM hansard.schema_functions")
+    done = migrated.migrate()
+    assert (done.returncode, done.stdout, done.stderr) == (0, UP_TO_DATE, "")
+    assert migrated.objects() == before
+    assert migrated.sql("SELECT name, applied_at FROM hansard.schema_functions") == at
+
+
+def test_twenty_at_once(empty):
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        done = [future.result() for future in [pool.submit(empty.migrate) for _ in range(20)]]
+    assert {one.returncode for one in done} == {0}, {one.stderr for one in done}
+    assert all(one.stdout.endswith(UP_TO_DATE) for one in done)
+    said = "".join(one.stdout for one in done)
+    for path in MIGRATIONS:
+        assert said.count(f"applied {path.stem}\n") == 1
+    assert said.count("re-applied") == 1
+    assert len(empty.sql(APPLIED)) == len(MIGRATIONS)
+
+
+def test_status(empty):
+    before = empty.migrate("--status")
+    assert before.returncode == 0
+    assert re.findall(r"^migration (\S+) +(\w+)$", before.stdout, re.M) == [(p.stem, "pending") for p in MIGRATIONS]
+    assert re.findall(r"^functions (\S+) +(\w+)$", before.stdout, re.M) == [(p.stem, "pending") for p in FUNCTIONS]
+    assert before.stdout.endswith(f"version 0 of {NEWEST}\n")
+    assert empty.objects() == [], "looking changed something"
+
+    empty.migrate()
+    empty.sql("UPDATE hansard.schema_functions SET checksum = 'x' WHERE name = %s", FUNCTIONS[0].stem)
+    after = empty.migrate("--status").stdout
+    assert re.findall(r"^migration (\S+) +(\w+)$", after, re.M) == [(p.stem, "applied") for p in MIGRATIONS]
+    words = ["changed"] + ["current"] * (len(FUNCTIONS) - 1)
+    assert [word for _, word in re.findall(r"^functions (\S+) +(\w+)$", after, re.M)] == words
+    assert after.endswith(f"version {NEWEST} of {NEWEST}\n")
+
+
+def test_dry_run(empty):
+    done = empty.migrate("--dry-run")
+    lines = [f"would apply {path.stem}\n" for path in MIGRATIONS]
+    assert done.stdout == "".join(lines) + f"functions: {len(FUNCTIONS)} would be re-applied\n"
+    assert done.returncode == 0
+    assert empty.objects() == []
+    empty.migrate()
+    assert empty.migrate("--dry-run").stdout == UP_TO_DATE
+
+
+def test_changed_file_is_refused_by_name(migrated):
+    name = MIGRATIONS[0].stem
+    migrated.sql("UPDATE hansard.schema_migrations SET checksum = repeat('0', 64) WHERE name = %s", name)
+    migrated.sql("DELETE FROM hansard.schema_functions")  # which a migration would apply again
+    before = migrated.objects()
+    refused(migrated.migrate(), name, "another text")
+    refused(migrated.migrate("--dry-run"), name)
+    status = migrated.migrate("--status")
+    assert re.search(rf"^migration {name} +changed$", status.stdout, re.M)
+    assert migrated.objects() == before
+    assert migrated.sql("SELECT * FROM hansard.schema_functions") == []
+
+
+def test_changed_functions_are_applied_again(migrated):
+    whole = migrated.objects()
+    migrated.sql("UPDATE hansard.schema_functions SET checksum = 'x' WHERE name = %s", FUNCTIONS[0].stem)
+    migrated.sql(
+        "CREATE OR REPLACE FUNCTION hansard.worker_patience() RETURNS interval LANGUAGE sql RETURN interval '1 h'"
+    )
+    assert migrated.objects() != whole
+    done = migrated.migrate()
+    assert done.stdout == f"functions: {len(FUNCTIONS)} re-applied\n" + UP_TO_DATE
+    assert migrated.objects() == whole
+    assert migrated.migrate().stdout == UP_TO_DATE
+
+
+def test_database_ahead_is_refused(migrated):
+    migrated.sql("INSERT INTO hansard.schema_migrations VALUES (9999, '9999_from_the_future', 'x', now())")
+    refused(migrated.migrate(), "9999_from_the_future")
+    refused(migrated.migrate("--dry-run"), "9999_from_the_future")
+    status = migrated.migrate("--status")
+    assert re.search(r"^migration 9999_from_the_future +not known to this release$", status.stdout, re.M)
+
+
+def test_failing_file_leaves_nothing_half_done(empty):
+    """Something of the same name is in the way: that migration's transaction is rolled back whole, and it is named."""
+    empty.sql("CREATE SCHEMA hansard_api")
+    refused(empty.migrate(), MIGRATIONS[0].stem, "hansard_api", "42P06")
+    assert empty.value("SELECT to_regclass('hansard.turns')") is None
+    empty.sql("DROP SCHEMA hansard_api")
+    assert empty.migrate().returncode == 0
+
+
+def test_up_to_a_version(empty):
+    done = empty.migrate("--to", "1")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"applied {MIGRATIONS[0].stem}\n")
+    assert empty.value("SELECT max(version) FROM hansard.schema_migrations") == 1
+    refused(empty.migrate("--to", "9999"), "no migration 9999")
+
+
+def test_waits_for_another_run(migrated, stack):
+    """Whoever migrates holds one lock; the next does its part afterwards."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        connection = stack.connect(migrated.name)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_lock(29380524587971172)")
+                second = pool.submit(migrated.migrate)
+                waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                until(lambda: migrated.value(waits) == 1)
+                assert not second.done()
+        finally:
+            connection.close()
+        assert second.result().stdout == UP_TO_DATE
+
+
+@pytest.mark.parametrize(
+    "options", [["--what"], ["--status", "--dry-run"], ["--to"], ["--to", "x"], ["--to", "0"], ["now"]]
+)
+def test_misuse(stack, options):
+    done = hansard("migrate", *options, migrate_url=stack.migrate_url())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "hansard migrate --help" in done.stderr
+
+
+def test_database_that_is_not_there(stack):
+    refused(hansard("migrate", migrate_url=stack.migrate_url("nowhere")), "cannot connect")
+    wrong = re.sub(r":[^:@]+@", ":wrong-password@", stack.migrate_url())
+    done = hansard("migrate", migrate_url=wrong)
+    refused(done, "cannot connect")
+    assert "wrong-password" not in done.stderr
+    refused(hansard("migrate"), "HANSARD_MIGRATE_URL is not set")
+
+
+def test_worker_cannot_do_what_migrations_do(stack):
+    """The application's role may call functions and nothing else."""
+    told = stack.environment
+    past_the_pooler = told["HANSARD_DATABASE_URL"].replace(f":{told['POOLER_PORT']}/", f":{told['PGPORT']}/")
+    connection = psycopg2.connect(past_the_pooler)
+    try:
+        for query in ("SELECT * FROM hansard.messages", "SELECT hansard_admin.list_keys()", "CREATE TABLE public.t ()"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege), connection.cursor() as cursor:
+                cursor.execute(query)
+            connection.rollback()
+    finally:
+        connection.close()

@@ -1,0 +1,82 @@
+"""Load: callers that ask all the time, and repeat each question under its key until they know what became of it."""
+
+import http.client
+import random
+import re
+import threading
+import time
+
+from lib.client import Client, problem
+from lib.program import PATIENCE
+from lib.together import begin
+
+
+def short_words(rng):
+    """A question that the model thinks about for a moment."""
+    return f"[[delay {rng.randrange(0, 60)}]] "
+
+
+class Load:
+    def __init__(self, ledger, place_of, key, sessions, seed, words=short_words, gives_up=0.0, timeout=35):
+        """place_of(rng): where to ask now; words(rng): how a question begins; gives_up: how likely a caller is not to
+        repeat a question; timeout: who has no answer and no broken connection by then hangs."""
+        self._ledger, self._place_of, self._key, self._sessions = ledger, place_of, key, sessions
+        self._seed, self._words, self._gives_up = seed, words, gives_up
+        self._timeout = timeout * PATIENCE
+        self._is_over = threading.Event()
+        self._callers = []
+
+    def start(self, callers):
+        self._callers = [begin(self._run, number) for number in range(callers)]
+        return self
+
+    def stop(self, seconds=90):
+        """Let everybody learn the fate of the last question."""
+        self._is_over.set()
+        deadline = time.monotonic() + seconds * PATIENCE
+        for caller in self._callers:
+            caller.result(max(deadline - time.monotonic(), 0.1))
+
+    def abort(self):
+        """The test has failed: wait for nobody."""
+        self._is_over.set()
+        self._gives_up = 1.0
+
+    def _run(self, number):
+        rng = random.Random(f"{self._seed} {number}")
+        question = 0
+        while not self._is_over.is_set():
+            question += 1
+            words = f"{self._words(rng)}{number}-{question} ü"
+            promise = self._ledger.ask(rng.choice(self._sessions), f"{number}-{question}", words)
+            while not self._ask(promise, rng):
+                if rng.random() < self._gives_up:
+                    break
+                time.sleep(rng.uniform(0.02, 0.2))
+
+    def _ask(self, promise, rng):
+        """Once. True: its fate is known."""
+        client = Client(self._place_of(rng), self._key, timeout=self._timeout)
+        try:
+            answer = client.chat(promise.session, promise.words, key=promise.key)
+        except TimeoutError:
+            self._ledger.found_strange(promise, f"no answer within {self._timeout} s")
+            return False
+        except (OSError, http.client.HTTPException):
+            return False
+        return self._note(promise, answer)
+
+    def _note(self, promise, answer):
+        if answer.status == 200:
+            if not re.fullmatch(rf"echo \d+: {re.escape(promise.words)}", answer.text):
+                self._ledger.found_strange(promise, answer.text)
+            self._ledger.answered(promise, answer)
+            return True
+        told = problem(answer)
+        if told == (502, "worker_lost"):
+            self._ledger.failed(promise, answer)
+            return True
+        if told not in ((503, "database_unavailable"), (503, "draining"), (409, "conversation_busy")):
+            self._ledger.found_strange(promise, told)
+            return True
+        return False

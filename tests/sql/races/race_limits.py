@@ -1,0 +1,105 @@
+"""One limit, many at once: what it grants is exact whoever commits first."""
+
+import uuid
+
+from stage.connection import watcher
+from stage.tap import run, story
+from stage.worker import Worker, ask, new_session
+
+
+def spend(worker, address, turns):
+    outcomes = [row.outcome for row in worker.accept_all(*(ask(new_session(), address=address) for _ in range(turns)))]
+    assert outcomes == ["accepted"] * turns, outcomes
+
+
+def counted(address):
+    """Turns that the counter of an address holds."""
+    return watcher().value(
+        "SELECT round((tat_us - extract(epoch FROM clock_timestamp()) * 1000000) / emission_us)::integer"
+        " FROM hansard.rate_limits WHERE limit_key = %s",
+        f"addr:{address}",
+    )
+
+
+@story("two race for the last turn of a limit: one is granted, the other refused")
+def last_one():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 9)
+    first = a.begin().accept(new_session(), address=address)
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.commit()
+    assert (first.outcome, first.quota_remaining) == ("accepted", 0)
+    second = second.result()
+    assert (second.outcome, second.quota_remaining) == ("HS429", 0)
+    assert 0 < second.retry_after_ms <= 6000 + 20_000
+    assert counted(address) == 10
+
+
+@story("the first of them is rolled back: the other is granted, for nothing was used")
+def last_one_rolled_back():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 9)
+    a.begin().accept(new_session(), address=address)
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.rollback()
+    assert (second.result().outcome, second.result().quota_remaining) == ("accepted", 0)
+    assert counted(address) == 10
+
+
+@story("two batches race for the last turns: together they get what is left, and no more")
+def two_batches():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 4)
+    batch = [ask(new_session(), address=address) for _ in range(8)]
+    first = a.begin().accept_all(*batch[:4])
+    second = b.start(lambda: b.accept_all(*batch[4:])).waits_for(a)
+    a.commit()
+    assert [row.outcome for row in first] == ["accepted"] * 4
+    assert [row.outcome for row in second.result()] == ["accepted"] * 2 + ["HS429"] * 2
+    assert [row.quota_remaining for row in second.result()] == [1, 0, 0, 0]
+    assert counted(address) == 10
+
+
+@story("two are the first of a limit: both are counted")
+def two_first():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    first = a.begin().accept(new_session(), address=address)
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.commit()
+    assert (first.quota_remaining, second.result().quota_remaining) == (9, 8)
+    assert counted(address) == 2
+
+
+@story("two batches are the first of a limit, and ask for more than there is: the second gets the rest")
+def two_first_batches():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    batch = [ask(new_session(), address=address) for _ in range(14)]
+    first = a.begin().accept_all(*batch[:7])
+    second = b.start(lambda: b.accept_all(*batch[7:])).waits_for(a)
+    a.commit()
+    assert [row.outcome for row in first] == ["accepted"] * 7
+    assert [row.outcome for row in second.result()] == ["accepted"] * 3 + ["HS429"] * 4
+    assert counted(address) == 10
+
+
+@story("who is refused holds the counter for others no longer than to the end of its transaction, and changes nothing")
+def refusal_locks():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 10)
+    before = watcher().do("SELECT ctid, * FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}")
+    assert a.begin().accept(new_session(), address=address).outcome == "HS429"
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.commit()
+    assert second.result().outcome == "HS429"
+    assert watcher().do("SELECT ctid, * FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}") == before
+
+
+@story("other limits are not waited for")
+def others_go_on():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    a.begin().accept(new_session(), address=address)
+    assert b.accept(new_session()).outcome == "accepted"
+    assert b.accept(new_session(), address=address + "0").outcome == "accepted"
+
+
+run()
