@@ -31,18 +31,23 @@ BEGIN
         WHERE key IS NOT NULL
         GROUP BY key
     ), taken AS (
-        INSERT INTO hansard.rate_limits AS l (limit_key, tat_us, emission_us, burst, granted)
-        SELECT key, now_us + least(turns, burst) * emission_us, emission_us, burst, least(turns, burst)
+        INSERT INTO hansard.rate_limits AS l (limit_key, tat_us, emission_us, burst, granted, seen_us)
+        SELECT key, now_us + least(turns, burst) * emission_us, emission_us, burst, least(turns, burst), now_us
         FROM wanted
         ORDER BY key
         ON CONFLICT (limit_key) DO UPDATE
-        SET granted = least(excluded.granted, hansard.quota_room(l.tat_us, excluded.emission_us, excluded.burst, now_us)),
-            tat_us = least(greatest(l.tat_us, now_us), now_us + excluded.burst * excluded.emission_us)
-                     + least(excluded.granted, hansard.quota_room(l.tat_us, excluded.emission_us, excluded.burst, now_us))
+        SET granted = least(excluded.granted, hansard.quota_room(l.tat_us, excluded.emission_us, excluded.burst,
+                                                                 hansard.quota_now(l.seen_us, excluded.seen_us))),
+            tat_us = least(greatest(l.tat_us, hansard.quota_now(l.seen_us, excluded.seen_us)),
+                           hansard.quota_now(l.seen_us, excluded.seen_us) + excluded.burst * excluded.emission_us)
+                     + least(excluded.granted, hansard.quota_room(l.tat_us, excluded.emission_us, excluded.burst,
+                                                                  hansard.quota_now(l.seen_us, excluded.seen_us)))
                        * excluded.emission_us,
             emission_us = excluded.emission_us,
-            burst = excluded.burst
-        WHERE hansard.quota_room(l.tat_us, excluded.emission_us, excluded.burst, now_us) > 0
+            burst = excluded.burst,
+            seen_us = hansard.quota_now(l.seen_us, excluded.seen_us)
+        WHERE hansard.quota_room(l.tat_us, excluded.emission_us, excluded.burst,
+                                 hansard.quota_now(l.seen_us, excluded.seen_us)) > 0
            OR l.tat_us > now_us + excluded.burst * excluded.emission_us + 10000000
         RETURNING l.limit_key, l.granted
     )
@@ -51,14 +56,14 @@ BEGIN
     -- In a statement of its own, which sees what was there while we waited for a lock.
     SELECT array_agg(CASE WHEN key IS NULL THEN NULL::hansard.quota_grant ELSE ROW(
                place <= grant_count,
-               least(burst, hansard.quota_room(tat_us, emission_us, burst, now_us) + greatest(grant_count - place, 0)),
-               least(greatest(tat_us - now_us, 0) / 1000, 2147483647)::integer,
+               least(burst, hansard.quota_room(tat_us, emission_us, burst, at_us) + greatest(grant_count - place, 0)),
+               least(greatest(tat_us - at_us, 0) / 1000, 2147483647)::integer,
                CASE WHEN place <= grant_count THEN 0
-                    ELSE greatest((tat_us + emission_us - burst * emission_us - now_us + 999) / 1000, 1)::integer
+                    ELSE least(greatest((tat_us + emission_us - burst * emission_us - at_us + 999) / 1000, 1), 2147483647)::integer
                END)::hansard.quota_grant END)
     INTO grants
     FROM (
-        SELECT k.key, k.burst, k.emission_us, l.tat_us,
+        SELECT k.key, k.burst, k.emission_us, l.tat_us, hansard.quota_now(l.seen_us, now_us) AS at_us,
                coalesce(counts[array_position(taken_keys, k.key)], 0) AS grant_count,
                row_number() OVER (PARTITION BY k.key ORDER BY k.item) AS place
         FROM unnest(keys, emissions, bursts) WITH ORDINALITY AS k (key, emission_us, burst, item)
@@ -78,5 +83,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(greatest(((burst * emission_us - (tat_us - now_us)) / emission_us), 0), burst)::integer;
 COMMENT ON FUNCTION hansard.quota_room(bigint, bigint, integer, bigint) IS
     'How many turns would be granted now: whole emission intervals between the theoretical arrival time and now + burst × T.';
+
+CREATE OR REPLACE FUNCTION hansard.quota_now(seen_us bigint, now_us bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN seen_us > now_us AND seen_us <= now_us + 5000000 THEN seen_us ELSE now_us END;
+COMMENT ON FUNCTION hansard.quota_now(bigint, bigint) IS
+    'The time to decide at, µs: that of the last decision, if ours is older by no more than a wait for a lock may take (5 s); '
+    'by more than that, it is a clock that was set back.';
 
 RESET ROLE;

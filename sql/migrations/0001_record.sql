@@ -253,7 +253,8 @@ CREATE UNLOGGED TABLE hansard.rate_limits (
     tat_us      bigint NOT NULL,
     emission_us bigint NOT NULL,
     burst       integer NOT NULL,
-    granted     integer NOT NULL
+    granted     integer NOT NULL,
+    seen_us     bigint NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE hansard.rate_limits IS
     'Counters of the rate limits. Unlogged: empty after a crash, on purpose; the cap on model calls is the backstop.';
@@ -262,6 +263,7 @@ COMMENT ON COLUMN hansard.rate_limits.tat_us IS 'Theoretical arrival time of the
 COMMENT ON COLUMN hansard.rate_limits.emission_us IS 'Time one turn costs, µs: one minute over the rate.';
 COMMENT ON COLUMN hansard.rate_limits.burst IS 'Turns that may come at once.';
 COMMENT ON COLUMN hansard.rate_limits.granted IS 'Turns the newest batch was granted.';
+COMMENT ON COLUMN hansard.rate_limits.seen_us IS 'When that was decided, µs since 1970: whoever waited for the row decides no earlier.';
 
 CREATE TABLE hansard.audit_events (
     event_id    uuid PRIMARY KEY,

@@ -1,9 +1,10 @@
-"""Fixtures of the fault tests: a stack for each file, without workers; each test starts those it torments.
+"""Fixtures of the fault tests: a stack without workers; each test starts those it torments.
 
 Whatever a test has stopped or frozen runs again after it. Whatever a fixture started, it stops, also after Ctrl-C or
 SIGTERM. What a test counts it tells at the end of the run.
 """
 
+import contextlib
 import os
 import secrets
 import signal
@@ -82,16 +83,33 @@ class TormentedStack(Stack):
 
 @pytest.fixture(scope="module")
 def stack_settings():
-    """Of stack.sh; a file that wants some says so in a fixture of this name."""
+    """Of stack.sh; a file that needs some says so in a fixture of this name, and has a stack of its own."""
     return {}
 
 
+@contextlib.contextmanager
+def running_stack(settings):
+    running = TormentedStack(stack=settings).up()
+    try:
+        running.make_tier("unlimited", None, 1000000)
+        yield running
+    finally:
+        running.destroy()
+
+
+@pytest.fixture(scope="session")
+def common_stack():
+    with running_stack({}) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
-def whole_stack(stack_settings):
-    running = TormentedStack(stack=stack_settings).up()
-    running.make_tier("unlimited", None, 1000000)
-    yield running
-    running.destroy()
+def whole_stack(request, stack_settings):
+    if not stack_settings:
+        yield request.getfixturevalue("common_stack")
+        return
+    with running_stack(stack_settings) as running:
+        yield running
 
 
 @pytest.fixture

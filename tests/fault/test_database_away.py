@@ -15,6 +15,7 @@ TIMEOUT_S = 2 * PATIENCE
 BACK_S = 5
 UNREADY_S = 12
 CROWD = 10
+THINKING_MS = 1500  # time enough to stop a part
 PARTS = ("postgres", "pgbouncer")
 
 
@@ -123,7 +124,7 @@ def test_restart_while_the_model_thinks(stack, record, caller, running, model, s
     """The answer comes while the database is away. It is written, and its caller gets it."""
     verb, part = how.split()
     client = caller.at(running)
-    words = "[[delay 700]] x"
+    words = f"[[delay {THINKING_MS}]] x"
     post = begin(client.chat, session, words)
     until(lambda: model.stats()["in_flight"] == 1)
     getattr(stack, verb)(part)
@@ -140,15 +141,16 @@ def test_restart_while_the_model_thinks(stack, record, caller, running, model, s
 
 def test_answer_outlives_its_callers_patience(stack, record, caller, worker, model, session):
     """The caller is told; the answer is kept until it can be written, and is there for his repeat."""
-    running = worker(database_timeout=f"{TIMEOUT_S}s", request_timeout=f"{TIMEOUT_S}s")
+    patience = 4 * PATIENCE
+    running = worker(database_timeout=f"{TIMEOUT_S}s", request_timeout=f"{patience}s")
     client = caller.at(running)
-    words = "[[delay 400]] x"
+    words = f"[[delay {THINKING_MS}]] x"
     post = begin(timed, client.chat, session, words, key="k")
     until(lambda: model.stats()["in_flight"] == 1)
     stack.stop("postgres")
     answer, seconds = post.result()
     assert problem(answer) == (503, "database_unavailable")
-    assert TIMEOUT_S - 0.5 < seconds < TIMEOUT_S + 1
+    assert patience - 0.5 < seconds < patience + 1
     assert scrape(running).get("hansard_finish_unwritten") == 1
     stack.start("postgres")
     until(lambda: is_settled(running), seconds=BACK_S)

@@ -18,7 +18,7 @@ DRAIN_S = 0.5
 LEAVING_S = 12  # at the most: what is under way, last words to the database, and what they leave
 
 
-def words(rng):
+def some_words(rng):
     """One question in twenty takes longer than the worker may drain."""
     return f"[[delay {4000 if rng.random() < 0.05 else rng.randrange(0, 100)}]] "
 
@@ -35,7 +35,7 @@ def test_under_load(stack, worker, caller, key, ledger, session, seed, tell):
     settings = {"drain_timeout": f"{int(DRAIN_S * 1000)}ms", "llm_concurrency": 50}
     places = [worker(**settings)]
     sessions = [f"{session} {n}" for n in range(SESSIONS)]
-    load = Load(ledger, place_of=lambda r: r.choice(places).url, key=key, sessions=sessions, seed=seed, words=words)
+    load = Load(ledger, place_of=lambda r: r.choice(places).url, key=key, sessions=sessions, seed=seed, words=some_words)
     load.start(CALLERS)
     longest = 0
     try:
@@ -67,7 +67,8 @@ def test_under_load(stack, worker, caller, key, ledger, session, seed, tell):
 def test_while_the_database_is_away(stack, record, caller, worker, model, silence, session):
     """It cannot write what it holds, nor say that it leaves; it ends in time all the same. A repeat takes over."""
     leaving = worker(drain_timeout="300ms")
-    post = begin(caller.at(leaving).chat, session, "[[delay 200]] x", key="k")
+    words = "[[delay 1500]] x"
+    post = begin(caller.at(leaving).chat, session, words, key="k")
     until(lambda: model.stats()["in_flight"] == 1)
     stack.stop("postgres")
     until(lambda: model.stats()["in_flight"] == 0)
@@ -78,6 +79,6 @@ def test_while_the_database_is_away(stack, record, caller, worker, model, silenc
     assert time.monotonic() - began < (1 + LEAVING_S) * PATIENCE
     stack.start("postgres")
     silence(leaving)
-    answer = caller.at(worker()).chat(session, "[[delay 200]] x", key="k")
-    assert (answer.turn, answer.text) == (1, "echo 1: [[delay 200]] x")
+    answer = caller.at(worker()).chat(session, words, key="k")
+    assert (answer.turn, answer.text) == (1, f"echo 1: {words}")
     assert record.states(session) == ["completed"]

@@ -18,7 +18,10 @@ export HANSARD_BIN=${HANSARD_BIN:-$root/build/hansard}
 }
 
 stories=() races=()
-[ $# -gt 0 ] || set -- "$here"/*.sql "$here"/races/race_*.py
+[ $# -gt 0 ] || {
+    cd "$root"
+    set -- tests/sql/*.sql tests/sql/races/race_*.py
+}
 for file; do
     case $file in
     *.sql) stories+=("$file") ;;
