@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import hashlib
+import json
 import re
 import secrets
 
@@ -183,6 +184,47 @@ def test_up_to_a_version(empty):
     assert done.stdout.startswith(f"applied {MIGRATIONS[0].stem}\n")
     assert empty.value("SELECT max(version) FROM hansard.schema_migrations") == 1
     refused(empty.migrate("--to", "9999"), "no migration 9999")
+
+
+LEFT_BY = sorted((ROOT / "tests" / "upgrade").glob("*.sql"))
+CHAIN = """
+    SELECT count(*) FILTER (WHERE hansard.text_hash(m.salt, m.text) <> m.text_hash OR hansard.chain_hash(
+                                coalesce(m.before, hansard.chain_start(c.conversation_id, c.session_key, c.created_at)),
+                                m.conversation_id, m.turn_no, m.position, m.role::text, m.created_at, m.text_hash) <> m.chain_hash)
+    FROM (SELECT *, lag(chain_hash) OVER (PARTITION BY conversation_id ORDER BY turn_no, position) AS before
+          FROM hansard.messages) AS m
+    JOIN hansard.conversations c USING (conversation_id)"""
+ASK = """
+    SELECT outcome, turn_no, attempt, history FROM hansard_api.accept_turns(
+        '019b76da-a800-7000-8000-00000000000b', 20, 65536, 86400000, ARRAY[sha256('a key of ada')], ARRAY['192.0.2.1'],
+        ARRAY['diary'], ARRAY['and now?'], ARRAY['fourth'], ARRAY[sha256('4')], ARRAY[gen_random_uuid()::text])"""
+
+
+def test_every_version_can_be_upgraded_from():
+    assert [path.stem for path in LEFT_BY] == [path.name[:4] for path in MIGRATIONS]
+
+
+@pytest.mark.parametrize("left", LEFT_BY, ids=lambda path: path.stem)
+def test_upgrade_with_data(empty, left):
+    """What an older release has left is all there afterwards, checks, and can be spoken on."""
+    assert empty.migrate("--to", str(int(left.stem))).returncode == 0
+    empty.sql(left.read_text(encoding="utf-8"))
+    rows = "SELECT turn_no, position, role::text, text FROM hansard.messages ORDER BY turn_no, position"
+    before = empty.sql(rows)
+    assert len(before) == 4
+
+    assert empty.migrate().returncode == 0
+    assert empty.sql(rows) == before
+    assert empty.value(CHAIN) == 0
+    page = json.loads(empty.value("SELECT hansard_api.read_conversation(sha256('a key of ada'), 'diary', 0, 10, 100000)"))
+    assert [turn["status"] for turn in page["turns"]] == ["completed", "failed", "running"]
+    assert page["turns"][0]["messages"][1]["content"] == "Dear Ada"
+
+    empty.sql("SELECT hansard_api.heartbeat('019b76da-a800-7000-8000-00000000000b', 'here', 'now', 1)")
+    (asked,) = empty.sql(ASK)
+    assert tuple(asked) == ("accepted", 4, 1, ["Dear diary", "Dear Ada"])
+    assert empty.value("SELECT error_code FROM hansard.turns WHERE turn_no = 3") == "worker_lost"
+    assert empty.value(CHAIN) == 0
 
 
 def test_waits_for_another_run(migrated, stack):

@@ -34,7 +34,8 @@ SELECT is(pg_temp.erase('s'), '{"session_id": "s", "erased": {"conversations": 2
 
 -- What is gone.
 SELECT is_empty('SELECT FROM hansard.messages m JOIN doomed USING (conversation_id) WHERE m.text IS NOT NULL OR m.salt IS NOT NULL', 'no word and no salt is left');
-SELECT is_empty('SELECT FROM hansard.turns t JOIN doomed USING (conversation_id) WHERE t.address IS NOT NULL', 'no address is left');
+SELECT is_empty($$SELECT FROM hansard.turns t JOIN doomed USING (conversation_id) WHERE t.address IS NOT NULL OR t.fingerprint <> ''$$,
+                'no address is left, and no fingerprint of words that could be guessed');
 SELECT is_empty('SELECT FROM hansard.conversations c JOIN doomed USING (conversation_id) WHERE c.session_id IS NOT NULL', 'no session id is left');
 SELECT is_empty($$SELECT FROM hansard.sessions WHERE session_key = help.session_key('s')$$, 'no session is left');
 SELECT is_empty($$SELECT FROM hansard.messages WHERE text LIKE '%erase me%' OR text LIKE '%good%' OR text LIKE '%trouble%'$$, '... anywhere');

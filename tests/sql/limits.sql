@@ -2,7 +2,7 @@
 --
 -- An interval here is an hour, so that the milliseconds that pass meanwhile change nothing: time stands still.
 BEGIN;
-SELECT plan(42);
+SELECT plan(50);
 
 CREATE FUNCTION pg_temp.now_us() RETURNS bigint
 LANGUAGE sql
@@ -93,6 +93,7 @@ SELECT is(pg_temp.take('a', burst => 5), '1', 'a larger burst has room at once')
 SELECT is(ROW(emission_us, burst), ROW(3600000000, 5), '... and is what is noted from then on') FROM hansard.rate_limits WHERE limit_key = 'a';
 SELECT pg_temp.set_ahead('a', 2.5);
 SELECT is(pg_temp.take('a a a a a a', emission_us => 1800000000, burst => 6), '0 no no no no no', 'a shorter interval, too');
+SELECT is(emission_us, 1800000000::bigint, '... and is noted, too') FROM hansard.rate_limits WHERE limit_key = 'a';
 SELECT pg_temp.set_ahead('a', 2.5);
 SELECT is(pg_temp.take('a', burst => 2), 'no', 'a smaller burst has no room');
 SELECT is(pg_temp.take('a a', burst => 2), 'no no', '... and says so again');
@@ -107,6 +108,16 @@ SELECT pg_temp.set_ahead('b', 3 + 5 / 3600.0);
 UPDATE before SET place = l.ctid, tat_us = l.tat_us FROM hansard.rate_limits l WHERE l.limit_key = 'b';
 SELECT is(pg_temp.take('b'), 'no', 'some seconds ahead are those for which somebody waited for the row');
 SELECT is(l.ctid, b.place, '... and are left alone: exactness would be lost') FROM hansard.rate_limits l, before b WHERE l.limit_key = 'b';
+
+-- Whoever waited for the row while somebody else decided has an older time than that: the later one counts.
+SELECT is(hansard.quota_now(1000, 1001), 1001::bigint, 'the time is now');
+SELECT is(hansard.quota_now(1001, 1000), 1001::bigint, '... but no earlier than that of the last decision');
+SELECT is(hansard.quota_now(5001000, 1000), 5001000::bigint, '... which may be 5 s ahead, for no wait is longer');
+SELECT is(hansard.quota_now(5001001, 1000), 1000::bigint, '... and not more: then it is the clock that was wrong');
+SELECT is(pg_temp.take('waited', emission_us => 1000000), '2', 'a limit of one in a second');
+UPDATE hansard.rate_limits SET seen_us = pg_temp.now_us() + 3000000, tat_us = pg_temp.now_us() + 4500000 WHERE limit_key = 'waited';
+SELECT is(pg_temp.take('waited waited', emission_us => 1000000), '0 no', 'has room for one by the last decision''s time, and none by an older one');
+SELECT cmp_ok(seen_us, '>', pg_temp.now_us() + 1000000, '... and time does not go back') FROM hansard.rate_limits WHERE limit_key = 'waited';
 
 -- The largest tier that can be.
 SELECT hansard.take_quota(array_fill('huge'::text, ARRAY[1]), '{60000000}', '{1000000}');

@@ -113,15 +113,18 @@ def sessions_first():
     assert [row.quota_remaining for row in waiting.result()] == [7, 6]
 
 
-@story("two batches begin the same sessions in opposite order: one fails whole, and no deadlock")
+@story("so it is for sessions that begin: who waits to begin one has not begun a later one")
 def beginnings():
-    a, b = Worker(), Worker()
-    first, last = in_order(2)
-    begun = a.begin().accept_all(ask(last), ask(first))
-    other = b.start(lambda: b.accept_all(ask(first), ask(last))).waits_for(a)
-    a.commit()
-    assert [row.outcome for row in begun] == ["accepted"] * 2
-    assert other.sqlstate() == "23505"
+    a, b, c, other = Worker(), Worker(), Worker(), Worker()
+    first, middle, last = in_order(3)
+    other.begin().accept(middle)
+    ahead = a.start(lambda: a.accept_all(ask(last), ask(middle), ask(first))).waits_for(other)
+    behind = b.start(lambda: b.accept_all(ask(last), ask(first))).waits_for(a)
+    assert c.begin().accept(last).outcome == "accepted"
+    c.rollback()
+    other.rollback()
+    assert [row.outcome for row in ahead.result()] == ["accepted"] * 3
+    assert behind.sqlstate() == "23505"
 
 
 @story("four workers, few sessions, few limits, batches in any order: no deadlock, no gap, no turn lost or doubled")
