@@ -174,7 +174,7 @@ bench: ## measure against pgbench and a FastAPI + Redis peer
 
 # ---- testing -------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-sql test-e2e test-fault test-asan test-tsan fuzz
+.PHONY: test test-unit test-sql test-e2e test-fault test-kills test-asan test-tsan fuzz
 test: ## install, build and run every test; the last line is the sum
 	@scripts/deps.sh
 	@$(BUILD) all unit-programs
@@ -199,6 +199,13 @@ test-fault: ## pytest: kill -9, pauses, restarts
 	@$(BUILD) FAILPOINTS=1 all
 	@HANSARD_BIN=$(CURDIR)/build/failpoints/hansard \
 		DEMO_LLM_BIN=$(CURDIR)/build/failpoints/demo-llm $(PYTEST) tests/fault
+
+KILLS ?= 200
+test-kills: ## KILLS (200) kills of worker, pooler and database at random moments under load
+	@$(BUILD) FAILPOINTS=1 all
+	@FAULT_KILLS=$(KILLS) HANSARD_BIN=$(CURDIR)/build/failpoints/hansard \
+		DEMO_LLM_BIN=$(CURDIR)/build/failpoints/demo-llm \
+		$(PYTEST) tests/fault/test_kill_at_random.py
 
 test-asan: ## unit and end-to-end tests under AddressSanitizer and UBSan
 	@$(BUILD) SAN=address,undefined all unit-programs
