@@ -71,7 +71,7 @@ def test_busy_until_the_deadline(record, limited, worker, session, count):
     posts = [begin(caller.at(hurried).chat, session, "too late") for _ in range(count)]
     for post in posts:
         assert problem(post.result()) == (409, "conversation_busy")
-    assert time.monotonic() - began >= 0.9
+    assert time.monotonic() - began >= 0.89  # the worker counts in whole milliseconds
     assert record.counts() == before
     assert first.result()[0].turn == 1
     # Neither a turn nor quota was spent.

@@ -21,8 +21,8 @@ KILLS = int(os.environ.get("FAULT_KILLS", "20"))
 IS_LONG = KILLS >= 100
 WORKERS, PERMITS = 2, 3
 CALLERS, SESSIONS = 24, 12
-# Two of three dead workers count as dead at once; else the load would stand still for most of the time.
-HASTE = 2 / 3
+# Five of six dead workers count as dead at once; else the load would stand still for most of the time.
+HASTE = 5 / 6
 
 
 class Torment:

@@ -155,7 +155,7 @@ def test_under_load(stack, worker, key, ledger, model, silence, session, seed, t
     try:
         for _ in range(ROUNDS):
             frozen = rng.choice(workers)
-            time.sleep(rng.uniform(0, 0.3) * PATIENCE)
+            time.sleep(rng.uniform(0, 0.4) * PATIENCE)
             frozen.signal(signal.SIGSTOP)
             silence(frozen)
             if rng.random() < 0.5:
@@ -170,5 +170,5 @@ def test_under_load(stack, worker, key, ledger, model, silence, session, seed, t
     counts = ledger.counts()
     tell(f"FAULT_SEED={seed}: {ROUNDS} zombies, {counts['answered']} acknowledged turns checked, {counts['failed']} failed")
     ledger.check(stack)
-    assert counts["answered"] > 5 * ROUNDS
+    assert counts["answered"] > 2 * ROUNDS
     assert model.stats()["high_water"] <= 2 * PERMITS

@@ -52,7 +52,7 @@ class Load:
             while not self._ask(promise, rng):
                 if rng.random() < self._gives_up:
                     break
-                time.sleep(rng.uniform(0.02, 0.2))
+                time.sleep(rng.uniform(0.01, 0.1))
 
     def _ask(self, promise, rng):
         """Once. True: its fate is known."""

@@ -21,13 +21,15 @@ SELECT is(help.outcomes('v', '{"key": "k"}'), 'waiting', '... which nobody takes
 SELECT is(help.content(), content, 'nothing was stored, and no quota taken') FROM before;
 
 SELECT is(help.finishes('{}'), 'finished', 'the turn is answered');
-SELECT is(ROW(outcome, turn_no), ROW('accepted'::text, 2), 'then the next message has its turn') FROM help.ask('v', '{"key": "other"}');
+SELECT is(ROW(outcome, turn_no), ROW('accepted'::text, 2), 'then the next message has its turn')
+FROM help.ask('v', '{"key": "other"}');
 
 -- Within one batch.
 SELECT is(help.outcomes('w', '[{"session": "n"}, {"session": "n"}, {"session": "m"}, {"session": "n"}]'),
           'accepted waiting accepted waiting', 'of several messages to one new session, the first is accepted');
 SELECT is(help.finishes('[{"session": "n"}, {"session": "m"}]'), 'finished finished', 'both are answered');
-SELECT is(help.outcomes('w', '[{"session": "n", "words": "first"}, {"session": "n", "words": "second"}]'), 'accepted waiting',
+SELECT is(help.outcomes('w', '[{"session": "n", "words": "first"}, {"session": "n", "words": "second"}]'),
+          'accepted waiting',
           'so it is in a session that is there');
 SELECT is(string_agg(text, ' ' ORDER BY turn_no), 'hello first', 'the first in the batch was stored, and only it')
 FROM hansard.messages JOIN hansard.sessions s USING (conversation_id) WHERE s.session_id = 'n' AND position = 1;

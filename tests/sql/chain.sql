@@ -9,7 +9,8 @@ SELECT help.caller('ann', 'free');
 
 CREATE FUNCTION pg_temp.microseconds(at timestamptz) RETURNS bytea
 LANGUAGE sql
-RETURN int8send((extract(epoch FROM date_trunc('second', at))::bigint * 1000000) + (extract(microseconds FROM at)::bigint % 1000000));
+RETURN int8send((extract(epoch FROM date_trunc('second', at))::bigint * 1000000) + (extract(microseconds
+                                                                                            FROM at)::bigint % 1000000));
 
 -- The head of a conversation by its rows; NULL when a text does not fit its hash.
 CREATE FUNCTION pg_temp.head(conversation uuid) RETURNS bytea
@@ -19,14 +20,16 @@ DECLARE
     head bytea;
     m    record;
 BEGIN
-    SELECT sha256('hansard conversation 1'::bytea || uuid_send(c.conversation_id) || c.session_key || pg_temp.microseconds(c.created_at))
+    SELECT sha256('hansard conversation 1'::bytea || uuid_send(c.conversation_id) || c.session_key
+                  || pg_temp.microseconds(c.created_at))
     INTO head FROM hansard.conversations c WHERE c.conversation_id = conversation;
     FOR m IN SELECT * FROM hansard.messages WHERE conversation_id = conversation ORDER BY turn_no, position LOOP
         IF m.text_hash <> sha256(m.salt || convert_to(m.text, 'UTF8')) THEN
             RETURN NULL;
         END IF;
         head := sha256(head || uuid_send(m.conversation_id) || int4send(m.turn_no) || int2send(m.position)
-                       || int4send(length(m.role::text)) || m.role::text::bytea || pg_temp.microseconds(m.created_at) || m.text_hash);
+                       || int4send(length(m.role::text)) || m.role::text::bytea || pg_temp.microseconds(m.created_at)
+                       || m.text_hash);
         IF head <> m.chain_hash THEN
             RETURN NULL;
         END IF;
@@ -56,19 +59,26 @@ UPDATE hansard.sessions SET last_activity = now() - interval '2 days';
 SELECT help.turn('v', 's', 'good morning', 'good day');
 SELECT is(chain_head, pg_temp.head(conversation_id), 'a new conversation has a chain of its own') FROM hansard.sessions;
 SELECT is((SELECT chain_hash FROM hansard.messages m WHERE m.conversation_id = old.conversation_id
-           ORDER BY turn_no DESC, position DESC LIMIT 1), pg_temp.head(conversation_id), 'that of the old one still fits') FROM old;
-SELECT is(help.outcomes('v', '[{"session": "a"}, {"session": "b", "caller": "ann"}, {"session": "s"}]'), 'accepted accepted accepted', 'a batch is opened');
-SELECT is(help.finishes('[{"session": "b", "caller": "ann", "answer": "x"}, {"session": "s", "answer": "y"}, {"session": "a", "answer": "z"}]'),
+           ORDER BY turn_no DESC, position DESC LIMIT 1), pg_temp.head(conversation_id),
+          'that of the old one still fits') FROM old;
+SELECT is(help.outcomes('v', '[{"session": "a"}, {"session": "b", "caller": "ann"}, {"session": "s"}]'),
+          'accepted accepted accepted', 'a batch is opened');
+SELECT is(help.finishes('[{"session": "b", "caller": "ann", "answer": "x"}, {"session": "s", "answer": "y"},
+                          {"session": "a", "answer": "z"}]'),
           'finished finished finished', '... and answered');
-SELECT is(array_agg(chain_head ORDER BY session_key), array_agg(pg_temp.head(conversation_id) ORDER BY session_key), 'the heads of a batch fit')
+SELECT is(array_agg(chain_head ORDER BY session_key), array_agg(pg_temp.head(conversation_id) ORDER BY session_key),
+          'the heads of a batch fit')
 FROM hansard.sessions;
 
 -- The functions say the same as the bytes.
 SELECT is(hansard.chain_start('01890000-0000-7000-8000-000000000000', '\x01', '2026-01-01 00:00:00.000001+00'),
-          sha256('hansard conversation 1'::bytea || '\x01890000000070008000000000000000'::bytea || '\x01' || '\x0006474846204001'),
+          sha256('hansard conversation 1'::bytea || '\x01890000000070008000000000000000'::bytea || '\x01'
+                 || '\x0006474846204001'),
           'chain_start, byte by byte');
-SELECT is(hansard.chain_hash('\x02', '01890000-0000-7000-8000-000000000000', 258, 2::smallint, 'assistant', '2026-01-01 00:00:00.000001+00', '\x03'),
-          sha256('\x02'::bytea || '\x01890000000070008000000000000000' || '\x00000102' || '\x0002' || '\x00000009' || 'assistant'::bytea
+SELECT is(hansard.chain_hash('\x02', '01890000-0000-7000-8000-000000000000', 258, 2::smallint, 'assistant',
+                             '2026-01-01 00:00:00.000001+00', '\x03'),
+          sha256('\x02'::bytea || '\x01890000000070008000000000000000' || '\x00000102' || '\x0002' || '\x00000009'
+                 || 'assistant'::bytea
                  || '\x0006474846204001' || '\x03'), 'chain_hash, byte by byte');
 
 -- Whatever is changed afterwards, the head does not fit any more. Each change is undone after the look.
@@ -89,7 +99,8 @@ SELECT is(pg_temp.shows('SELECT'), 'f', 'nothing changed, nothing shows');
 SELECT is_empty(
     $$SELECT change FROM unnest(ARRAY[
         'UPDATE hansard.messages SET text = ''Hello'' WHERE text = ''hello''',
-        'UPDATE hansard.messages SET text = ''Hello'', text_hash = sha256(salt || ''Hello''::bytea) WHERE text = ''hello''',
+        'UPDATE hansard.messages SET text = ''Hello'', text_hash = sha256(salt || ''Hello''::bytea)
+         WHERE text = ''hello''',
         'UPDATE hansard.messages SET salt = ''\x00'' WHERE text = ''hello''',
         'UPDATE hansard.messages SET role = ''user'' WHERE turn_no = 1 AND position = 2',
         'UPDATE hansard.messages SET created_at = created_at + interval ''1 microsecond'' WHERE text = ''hello''',
@@ -102,8 +113,10 @@ SELECT is_empty(
         'UPDATE hansard.conversations SET created_at = created_at + interval ''1 microsecond''',
         'UPDATE hansard.conversations SET session_key = ''\x00'''
     ]) AS change WHERE pg_temp.shows(change) <> 't'$$, 'every change shows');
-SELECT is(pg_temp.shows($$INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, created_at, salt, text_hash, chain_hash)
-                          SELECT conversation_id, 2, 2, 'assistant', 'never said', now(), '', sha256('never said'), '' FROM old$$),
+SELECT is(pg_temp.shows($$INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, created_at,
+                                                        salt, text_hash, chain_hash)
+                          SELECT conversation_id, 2, 2, 'assistant', 'never said', now(), '', sha256('never said'), ''
+                          FROM old$$),
           't', 'so does what was never said');
 
 -- The settings of whoever looks do not matter.
@@ -116,7 +129,8 @@ SELECT help.turn('v', 's', 'under other settings', 'said');
 RESET timezone;
 RESET datestyle;
 RESET bytea_output;
-SELECT is(chain_head, pg_temp.head(conversation_id), '... and one made under them fits here') FROM hansard.sessions WHERE session_id = 's';
+SELECT is(chain_head, pg_temp.head(conversation_id), '... and one made under them fits here') FROM hansard.sessions
+WHERE session_id = 's';
 SELECT is(hansard.text_hash('\x000102', 'größe'), sha256('\x0001026772c3b6c39f65'), 'texts are hashed as UTF-8');
 
 SELECT * FROM finish();

@@ -14,8 +14,10 @@ SELECT is(help.finishes('{"attempt": 2}'), 'HS503', 'nor does another attempt');
 SELECT is(help.finishes('{"attempt": 0}'), 'HS503', '... before or after');
 SELECT is(help.finishes('{"turn": 1, "state": "failed"}'), 'HS503', 'nor another result for an earlier turn');
 SELECT is(help.finishes('{"turn": 3}'), 'HS503', 'nor one for a turn to come');
-SELECT is(help.finishes('{"conversation": "01890000-0000-7000-8000-000000000000"}'), 'HS503', 'nor one for another conversation');
-SELECT is(help.finishes(jsonb_build_object('session', 'other', 'worker', 'w', 'turn', 2, 'conversation', conversation_id)), 'HS503',
+SELECT is(help.finishes('{"conversation": "01890000-0000-7000-8000-000000000000"}'), 'HS503',
+          'nor one for another conversation');
+SELECT is(help.finishes(jsonb_build_object('session', 'other', 'worker', 'w', 'turn', 2, 'conversation',
+                                           conversation_id)), 'HS503',
           'nor one for another session') FROM open;
 SELECT is(help.content(), content, 'nothing was written') FROM before;
 
@@ -30,7 +32,8 @@ SELECT is(help.content(), content, 'nothing was written') FROM before;
 
 -- A worker that was declared lost may still end what is still its own.
 UPDATE hansard.workers SET lost_at = clock_timestamp() WHERE worker_id = help.id('w');
-SELECT is(help.finishes('{"session": "other", "answer": "just in time"}'), 'finished', 'a lost worker ends what nobody has taken from it');
+SELECT is(help.finishes('{"session": "other", "answer": "just in time"}'), 'finished',
+          'a lost worker ends what nobody has taken from it');
 SELECT is(m.text, 'just in time', '... and its answer counts')
 FROM hansard.messages m JOIN hansard.sessions s USING (conversation_id) WHERE s.session_id = 'other' AND m.position = 2;
 
@@ -40,8 +43,10 @@ CREATE TEMP TABLE moved AS SELECT * FROM hansard.sessions WHERE session_id = 'mo
 UPDATE hansard.workers SET lost_at = clock_timestamp() WHERE worker_id = help.id('v');
 UPDATE hansard.workers SET lost_at = NULL WHERE worker_id = help.id('w');
 UPDATE hansard.sessions SET last_activity = now() - interval '2 days' WHERE session_id = 'moved';
-SELECT is(ROW(outcome, turn_no), ROW('accepted'::text, 1), 'turn 1 of its next conversation is open') FROM help.ask('w', '{"session": "moved"}');
-SELECT is(help.finishes(jsonb_build_object('session', 'moved', 'conversation', conversation_id, 'worker', 'v')), 'HS503',
+SELECT is(ROW(outcome, turn_no), ROW('accepted'::text, 1), 'turn 1 of its next conversation is open')
+FROM help.ask('w', '{"session": "moved"}');
+SELECT is(help.finishes(jsonb_build_object('session', 'moved', 'conversation', conversation_id, 'worker', 'v')),
+          'HS503',
           'a late result for turn 1 of the old one does not end it') FROM moved;
 
 SELECT * FROM finish();

@@ -12,7 +12,8 @@ AS $$
     FROM help.ask('w', jsonb_build_object('session', session, 'key', 'now', 'request', 'now'), messages, bytes)
 $$;
 
-SELECT is(pg_temp.shown(20, 65536), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', 'all of it when it fits, oldest first');
+SELECT is(pg_temp.shown(20, 65536), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5',
+          'all of it when it fits, oldest first');
 SELECT is(pg_temp.shown(10, 65536), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', '... just');
 SELECT is(pg_temp.shown(8, 65536), 'q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', 'the newest messages');
 SELECT is(pg_temp.shown(9, 65536), 'q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', '... whole turns only');
@@ -20,10 +21,13 @@ SELECT is(pg_temp.shown(2, 65536), 'q5,answer 5', 'one turn');
 SELECT is(pg_temp.shown(3, 65536), 'q5,answer 5', '... even where half of another would fit');
 SELECT is(pg_temp.shown(1, 65536), 'nothing', 'half a turn is none');
 SELECT is(pg_temp.shown(0, 65536), 'nothing', 'no message, no turn');
-SELECT is(pg_temp.shown(2147483647, 2147483647), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', 'as many as there can be');
+SELECT is(pg_temp.shown(2147483647, 2147483647), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5',
+          'as many as there can be');
 
-SELECT is(pg_temp.shown(20, 50), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', 'all bytes when they fit');
-SELECT is(pg_temp.shown(20, 49), 'q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', 'the newest bytes, whole turns only');
+SELECT is(pg_temp.shown(20, 50), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5',
+          'all bytes when they fit');
+SELECT is(pg_temp.shown(20, 49), 'q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5',
+          'the newest bytes, whole turns only');
 SELECT is(pg_temp.shown(20, 40), 'q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5', '... just');
 SELECT is(pg_temp.shown(20, 39), 'q3,answer 3,q4,answer 4,q5,answer 5', '... not quite');
 SELECT is(pg_temp.shown(20, 10), 'q5,answer 5', 'one turn');
@@ -38,7 +42,8 @@ SELECT is(help.outcomes('w', '{"words": "never answered", "key": "n"}'), 'accept
 SELECT is(help.finishes('{"state": "failed"}'), 'finished', '... and fails');
 SELECT help.turn('w', 's', 'q8', 'answer 8');
 UPDATE hansard.turns SET idempotency_key = 'then' WHERE idempotency_key = 'now';
-SELECT is(pg_temp.shown(20, 65536), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5,q8,answer 8', 'unanswered words are not shown');
+SELECT is(pg_temp.shown(20, 65536), 'q1,answer 1,q2,answer 2,q3,answer 3,q4,answer 4,q5,answer 5,q8,answer 8',
+          'unanswered words are not shown');
 SELECT is(pg_temp.shown(4, 65536), 'q5,answer 5,q8,answer 8', '... and not counted');
 SELECT is(pg_temp.shown(5, 65536), 'q5,answer 5,q8,answer 8', '... odd or even');
 SELECT is(pg_temp.shown(20, 20), 'q5,answer 5,q8,answer 8', '... nor are their bytes');
@@ -53,21 +58,26 @@ SELECT is(pg_temp.shown(20, 65536, 'u'), 'nothing', 'a conversation without an a
 
 -- Large texts, and bytes that are not characters.
 SELECT help.turn('w', 'large', 'first', 'small');
-SELECT help.turn('w', 'large', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 10000) AS i), 'that was long');
+SELECT help.turn('w', 'large', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 10000) AS i),
+                 'that was long');
 SELECT help.turn('w', 'large', 'last', repeat('ö', 1000));
-SELECT is(length(pg_temp.shown(20, 400000, 'large')), 5 + 5 + 320000 + 13 + 4 + 1000 + 5, 'a large text is shown when it fits');
+SELECT is(length(pg_temp.shown(20, 400000, 'large')), 5 + 5 + 320000 + 13 + 4 + 1000 + 5,
+          'a large text is shown when it fits');
 SELECT is(left(pg_temp.shown(20, 400000, 'large'), 50), 'first,small,c4ca4238a0b923820dcc509a6f75849bc81e72',
           '... in its place');
-SELECT is(pg_temp.shown(20, 320000, 'large'), 'last,' || repeat('ö', 1000), 'when it does not fit, nothing before it is shown either');
+SELECT is(pg_temp.shown(20, 320000, 'large'), 'last,' || repeat('ö', 1000),
+          'when it does not fit, nothing before it is shown either');
 SELECT is(pg_temp.shown(20, 2004, 'large'), 'last,' || repeat('ö', 1000), 'ö has two bytes');
 SELECT is(pg_temp.shown(20, 2003, 'large'), 'nothing', '... each of which counts');
-SELECT is(length(pg_temp.shown(20, 320000 + 13 + 2004, 'large')), 320000 + 13 + 4 + 1000 + 3, 'the large turn fits exactly');
+SELECT is(length(pg_temp.shown(20, 320000 + 13 + 2004, 'large')), 320000 + 13 + 4 + 1000 + 3,
+          'the large turn fits exactly');
 SELECT is(pg_temp.shown(20, 320000 + 13 + 2003, 'large'), 'last,' || repeat('ö', 1000), '... or not at all');
 
 -- An empty answer is an answer; texts that look like something else are texts.
 SELECT help.turn('w', 'odd', 'say nothing', '');
 SELECT help.turn('w', 'odd', 'NULL', '{"a,b",\N}');
-SELECT is(history, ARRAY['say nothing', '', 'NULL', '{"a,b",\N}'], 'texts come as they are') FROM help.ask('w', '{"session": "odd"}');
+SELECT is(history, ARRAY['say nothing', '', 'NULL', '{"a,b",\N}'], 'texts come as they are')
+FROM help.ask('w', '{"session": "odd"}');
 
 -- In a batch each has its own.
 SELECT help.turn('w', 'a', 'one', 'two');

@@ -14,7 +14,8 @@ LANGUAGE sql
 AS $$
     SELECT string_agg(c || ' ' || outcome, ', ' ORDER BY outcome)
     FROM (SELECT outcome, count(*) AS c
-          FROM help.ask(worker, (SELECT jsonb_agg(common || jsonb_build_object('session', 's' || nextval('pg_temp.sessions')))
+          FROM help.ask(worker,
+                        (SELECT jsonb_agg(common || jsonb_build_object('session', 's' || nextval('pg_temp.sessions')))
                                  FROM generate_series(1, n)))
           GROUP BY outcome) AS counts
 $$;
@@ -24,7 +25,8 @@ LANGUAGE sql
 AS $$ UPDATE hansard.rate_limits SET tat_us = tat_us - (extract(epoch FROM span) * 1000000)::bigint $$;
 
 -- By address.
-SELECT is(pg_temp.flood(30, '{"address": "192.0.2.1"}'), '20 HS429, 10 accepted', 'of 30 at once from one address exactly 10 pass');
+SELECT is(pg_temp.flood(30, '{"address": "192.0.2.1"}'), '20 HS429, 10 accepted',
+          'of 30 at once from one address exactly 10 pass');
 SELECT is(pg_temp.flood(30, '{"address": "192.0.2.1"}', 'v'), '30 HS429', '... whatever worker they go to');
 SELECT is(pg_temp.flood(30, '{"address": "192.0.2.2"}'), '20 HS429, 10 accepted', 'another address has its own 10');
 SELECT is(count(*), 20::bigint, 'what was refused is nowhere') FROM hansard.turns;
@@ -36,19 +38,23 @@ SELECT pg_temp.pass('1 hour');
 SELECT is(pg_temp.flood(30, '{"address": "192.0.2.1"}'), '20 HS429, 10 accepted', 'after a rest all 10, and no more');
 
 -- By user, over keys and addresses.
-SELECT is(pg_temp.flood(15, '{"caller": "ann", "address": "192.0.2.1"}'), '15 accepted', 'a user is not counted by an address, however busy');
-SELECT is(pg_temp.flood(15, '{"caller": "ann''s other key", "address": "192.0.2.9"}'), '10 HS429, 5 accepted', 'a second key is the same user');
+SELECT is(pg_temp.flood(15, '{"caller": "ann", "address": "192.0.2.1"}'), '15 accepted',
+          'a user is not counted by an address, however busy');
+SELECT is(pg_temp.flood(15, '{"caller": "ann''s other key", "address": "192.0.2.9"}'), '10 HS429, 5 accepted',
+          'a second key is the same user');
 SELECT is(pg_temp.flood(15, '{"caller": "bob", "address": "192.0.2.1"}'), '15 accepted', 'another user is another one');
 SELECT is(pg_temp.flood(1, '{"address": "192.0.2.9"}'), '1 accepted', 'nor is the address counted for a user');
 SELECT set_eq('SELECT limit_key FROM hansard.rate_limits',
               $$SELECT unnest('{addr:192.0.2.1,addr:192.0.2.2,addr:192.0.2.9}'::text[])
-                UNION SELECT 'user:' || user_id FROM hansard.users WHERE name IN ('ann', 'bob')$$, 'so are the counters named');
+                UNION SELECT 'user:' || user_id FROM hansard.users WHERE name IN ('ann', 'bob')$$,
+              'so are the counters named');
 
 -- A user that gets another tier.
 SELECT is(pg_temp.flood(1, '{"caller": "ann"}'), '1 HS429', 'a user without quota');
 UPDATE hansard.tiers SET rate_per_minute = 60, burst = 1000 WHERE tier = 'paid';
 SELECT FROM hansard_admin.set_tier('ann', 'paid');
-SELECT is(ROW(outcome, policy, quota_limit, quota_window_s), ROW('accepted'::text, 'paid'::text, 1000, 1000), 'is served in a larger tier from the next request on')
+SELECT is(ROW(outcome, policy, quota_limit, quota_window_s), ROW('accepted'::text, 'paid'::text, 1000, 1000),
+          'is served in a larger tier from the next request on')
 FROM help.ask('w', '{"session": "paid", "caller": "ann"}');
 SELECT FROM hansard_admin.set_tier('ann', 'free');
 SELECT is(pg_temp.flood(1, '{"caller": "ann"}'), '1 HS429', '... and not in the smaller one');
@@ -73,8 +79,11 @@ SELECT is(help.finishes('{"session": "c"}'), 'finished', 'a result');
 SELECT is(help.outcomes('v', '{"session": "c", "key": "k", "address": "192.0.2.1"}'), 'replayed', 'a repeat');
 SELECT set_eq('SELECT * FROM hansard.rate_limits', 'SELECT * FROM before', 'none of which costs');
 SELECT is(quota_remaining, 8, 'a second turn costs one') FROM help.ask('v', '{"session": "c", "address": "192.0.2.1"}');
-SELECT is(help.outcomes('v', '{"session": "d", "words": "bad", "address": "192.0.2.1"}') || help.finishes('{"session": "d", "state": "failed"}')
-          || (SELECT quota_remaining FROM help.ask('v', '{"session": "d", "address": "192.0.2.1"}')), 'acceptedfinished6',
+SELECT is(help.outcomes('v',
+                        '{"session": "d", "words": "bad", "address": "192.0.2.1"}')
+          || help.finishes('{"session": "d", "state": "failed"}')
+          || (SELECT quota_remaining FROM help.ask('v', '{"session": "d", "address": "192.0.2.1"}')),
+          'acceptedfinished6',
           'a turn that fails has cost one');
 
 SELECT * FROM finish();

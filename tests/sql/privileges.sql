@@ -11,7 +11,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname IN ('hansard', 'hansa
 CREATE TEMP TABLE functions AS
 SELECT p.oid, n.nspname AS schema, p.oid::regprocedure::text AS name,
        format('%I.%I(%s)', n.nspname, p.proname,
-              (SELECT string_agg('NULL::' || format_type(t, NULL), ', ' ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, i))) AS call
+              (SELECT string_agg('NULL::' || format_type(t, NULL), ', ' ORDER BY i)
+               FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, i))) AS call
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname LIKE 'hansard%';
 CREATE TEMP VIEW roles AS SELECT unnest('{hansard_app,hansard_auditor}'::text[]) AS role;
@@ -31,22 +32,31 @@ SELECT is_empty(format($$SELECT name, help.tries(%L, format(%L, name, first_colu
                          WHERE help.tries(%1$L, format(%2$L, name, first_column)) <> '42501'$$, role, statement),
                 format('%s may not %s, whatever table it is', role, verb))
 FROM roles, verbs;
-SELECT is_empty($$SELECT t.name, r.role, p FROM tables t, roles r, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p
+SELECT is_empty($$SELECT t.name, r.role, p FROM tables t, roles r,
+                  unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p
                   WHERE has_table_privilege(r.role, t.oid, p)$$, 'neither role has a privilege on any table');
-SELECT is_empty($$SELECT t.name, r.role, p FROM tables t, roles r, unnest('{SELECT,INSERT,UPDATE,REFERENCES}'::text[]) AS p
+SELECT is_empty($$SELECT t.name, r.role, p FROM tables t, roles r,
+                  unnest('{SELECT,INSERT,UPDATE,REFERENCES}'::text[]) AS p
                   WHERE has_any_column_privilege(r.role, t.oid, p)$$, '... nor on any column');
 SELECT is_empty($$SELECT name, relacl FROM tables t JOIN pg_class c USING (oid) WHERE EXISTS (
-                      SELECT FROM aclexplode(c.relacl) AS g WHERE g.grantee <> 'hansard_owner'::regrole)$$, '... nor has anybody else, but the owner');
+                      SELECT FROM aclexplode(c.relacl) AS g WHERE g.grantee <> 'hansard_owner'::regrole)$$,
+                '... nor has anybody else, but the owner');
 
 -- Every function.
-SELECT is_empty($$SELECT name FROM functions WHERE schema <> 'hansard_api' AND help.tries('hansard_app', 'SELECT ' || call) <> '42501'$$,
+SELECT is_empty($$SELECT name FROM functions
+                  WHERE schema <> 'hansard_api' AND help.tries('hansard_app', 'SELECT ' || call) <> '42501'$$,
                 'hansard_app may call nothing outside hansard_api');
-SELECT is_empty($$SELECT name FROM functions WHERE schema = 'hansard_api' AND help.tries('hansard_app', 'SELECT ' || call) = '42501'$$,
+SELECT is_empty($$SELECT name FROM functions
+                  WHERE schema = 'hansard_api' AND help.tries('hansard_app', 'SELECT ' || call) = '42501'$$,
                 '... and everything inside');
-SELECT is_empty($$SELECT name FROM functions WHERE help.tries('hansard_auditor', 'SELECT ' || call) <> '42501'$$, 'hansard_auditor may call nothing');
-SELECT is_empty($$SELECT name FROM functions WHERE has_function_privilege('public', oid, 'EXECUTE')$$, 'PUBLIC may call nothing');
-SELECT is_empty($$SELECT f.name, g.grantee::regrole FROM functions f JOIN pg_proc p USING (oid), aclexplode(p.proacl) AS g
-                  WHERE g.grantee <> 'hansard_owner'::regrole AND NOT (g.grantee = 'hansard_app'::regrole AND f.schema = 'hansard_api')$$,
+SELECT is_empty($$SELECT name FROM functions WHERE help.tries('hansard_auditor', 'SELECT ' || call) <> '42501'$$,
+                'hansard_auditor may call nothing');
+SELECT is_empty($$SELECT name FROM functions WHERE has_function_privilege('public', oid, 'EXECUTE')$$,
+                'PUBLIC may call nothing');
+SELECT is_empty($$SELECT f.name, g.grantee::regrole FROM functions f JOIN pg_proc p USING (oid),
+                  aclexplode(p.proacl) AS g
+                  WHERE g.grantee <> 'hansard_owner'::regrole
+                    AND NOT (g.grantee = 'hansard_app'::regrole AND f.schema = 'hansard_api')$$,
                 'nobody else may call anything');
 SELECT is_empty($$SELECT f.name FROM functions f JOIN pg_proc p USING (oid), aclexplode(p.proacl) AS g
                   WHERE g.is_grantable AND g.grantee <> 'hansard_owner'::regrole$$, '... or pass it on');
@@ -54,31 +64,44 @@ SELECT is_empty($$SELECT f.name FROM functions f JOIN pg_proc p USING (oid), acl
 -- Every schema.
 SELECT is_empty($$SELECT n.nspname, r.role FROM pg_namespace n, roles r
                   WHERE n.nspname !~ '^pg_(toast_)?temp_'
-                    AND help.tries(r.role, format('CREATE TABLE %I.mine ()', n.nspname)) NOT IN ('42501')$$, 'neither may create a table in any schema');
+                    AND help.tries(r.role, format('CREATE TABLE %I.mine ()', n.nspname)) NOT IN ('42501')$$,
+                'neither may create a table in any schema');
 SELECT is_empty($$SELECT n.nspname, r.role FROM pg_namespace n, roles r
                   WHERE n.nspname !~ '^pg_(toast_)?temp_'
-                    AND help.tries(r.role, format('CREATE FUNCTION %I.mine() RETURNS integer LANGUAGE sql RETURN 1', n.nspname)) <> '42501'$$, '... nor a function');
+                    AND help.tries(r.role, format('CREATE FUNCTION %I.mine() RETURNS int LANGUAGE sql RETURN 1', n.nspname))
+                        <> '42501'$$, '... nor a function');
 SELECT is(help.tries(role, 'CREATE SCHEMA mine'), '42501', format('%s may not create a schema', role)) FROM roles;
-SELECT set_eq($$SELECT n.nspname::text, r.role FROM pg_namespace n, roles r WHERE n.nspname LIKE 'hansard%' AND has_schema_privilege(r.role, n.oid, 'USAGE')$$,
-              $$VALUES ('hansard_api', 'hansard_app'), ('hansard_audit', 'hansard_auditor')$$, 'each sees its own schema and no other');
-SELECT is_empty($$SELECT nspname, r.role FROM pg_namespace n, roles r WHERE nspname LIKE 'hansard%' AND has_schema_privilege(r.role, n.oid, 'CREATE')$$, '... and creates in none');
+SELECT set_eq($$SELECT n.nspname::text, r.role FROM pg_namespace n, roles r
+                WHERE n.nspname LIKE 'hansard%' AND has_schema_privilege(r.role, n.oid, 'USAGE')$$,
+              $$VALUES ('hansard_api', 'hansard_app'), ('hansard_audit', 'hansard_auditor')$$,
+              'each sees its own schema and no other');
+SELECT is_empty($$SELECT nspname, r.role FROM pg_namespace n, roles r
+                  WHERE nspname LIKE 'hansard%' AND has_schema_privilege(r.role, n.oid, 'CREATE')$$,
+                '... and creates in none');
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c, roles r
-                  WHERE c.relnamespace = 'hansard_audit'::regnamespace AND c.relkind <> 'v'$$, 'what auditors may read are views');
-SELECT is_empty($$SELECT c.oid::regclass, p FROM pg_class c, unnest('{INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p
+                  WHERE c.relnamespace = 'hansard_audit'::regnamespace AND c.relkind <> 'v'$$,
+                'what auditors may read are views');
+SELECT is_empty($$SELECT c.oid::regclass, p FROM pg_class c,
+                  unnest('{INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p
                   WHERE c.relnamespace = 'hansard_audit'::regnamespace
-                    AND (has_table_privilege('hansard_auditor', c.oid, p) OR has_table_privilege('hansard_app', c.oid, p) OR has_table_privilege('hansard_app', c.oid, 'SELECT'))$$,
+                    AND (has_table_privilege('hansard_auditor', c.oid, p) OR has_table_privilege('hansard_app', c.oid, p)
+                         OR has_table_privilege('hansard_app', c.oid, 'SELECT'))$$,
                 '... and only they, and only read');
 
 -- Becoming somebody else.
 SELECT is(help.tries(role, 'SET ROLE hansard_owner'), '42501', format('%s cannot become the owner', role)) FROM roles;
-SELECT is(help.tries('hansard_app', 'SET ROLE hansard_auditor') || ' ' || help.tries('hansard_auditor', 'SET ROLE hansard_app'), '42501 42501', 'nor each other');
+SELECT is(help.tries('hansard_app', 'SET ROLE hansard_auditor') || ' '
+          || help.tries('hansard_auditor', 'SET ROLE hansard_app'), '42501 42501', 'nor each other');
 SELECT is_empty($$SELECT roleid::regrole, member::regrole FROM pg_auth_members
-                  WHERE roleid::regrole::text LIKE 'hansard%' AND member IN ('hansard_app'::regrole, 'hansard_auditor'::regrole)
+                  WHERE roleid::regrole::text LIKE 'hansard%'
+                        AND member IN ('hansard_app'::regrole, 'hansard_auditor'::regrole)
                      OR member::regrole::text LIKE 'hansard%'$$, 'none of the roles is a member of another');
 SELECT set_eq($$SELECT rolname::text, rolcanlogin FROM pg_roles WHERE rolname LIKE 'hansard%'$$,
-              $$VALUES ('hansard_owner', false), ('hansard_app', true), ('hansard_auditor', true)$$, 'the owner cannot log in');
+              $$VALUES ('hansard_owner', false), ('hansard_app', true), ('hansard_auditor', true)$$,
+              'the owner cannot log in');
 SELECT is_empty($$SELECT rolname FROM pg_roles WHERE rolname LIKE 'hansard%'
-                  AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)$$, 'none has a power of its own');
+                  AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)$$,
+                'none has a power of its own');
 
 SELECT * FROM finish();
 ROLLBACK;

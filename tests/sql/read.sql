@@ -8,15 +8,19 @@ SELECT help.caller('eve', 'free');
 SELECT FROM hansard_admin.add_key('ann', NULL, help.hash('ann''s other key'));
 SELECT hansard_admin.revoke_key(hansard.key_id(help.hash('eve')));
 
-CREATE FUNCTION pg_temp.page(session text, after_turn integer DEFAULT 0, most_turns integer DEFAULT 100, most_bytes integer DEFAULT 65536,
+CREATE FUNCTION pg_temp.page(session text, after_turn integer DEFAULT 0, most_turns integer DEFAULT 100,
+                             most_bytes integer DEFAULT 65536,
                              caller text DEFAULT NULL) RETURNS jsonb
 LANGUAGE sql
-AS $$ SELECT hansard_api.read_conversation(CASE WHEN caller IS NOT NULL THEN help.hash(caller) END, session, after_turn, most_turns, most_bytes)::jsonb $$;
+AS $$ SELECT hansard_api.read_conversation(CASE WHEN caller IS NOT NULL THEN help.hash(caller) END, session, after_turn,
+                                           most_turns, most_bytes)::jsonb $$;
 -- '1 2 > 2': turns 1 and 2, more after 2.
 CREATE FUNCTION pg_temp.turns(page jsonb) RETURNS text
 LANGUAGE sql
 AS $$
-    SELECT concat_ws(' ', (SELECT string_agg(t ->> 'turn', ' ' ORDER BY n) FROM jsonb_array_elements(page -> 'turns') WITH ORDINALITY AS e (t, n)),
+    SELECT concat_ws(' ',
+                     (SELECT string_agg(t ->> 'turn', ' ' ORDER BY n)
+                      FROM jsonb_array_elements(page -> 'turns') WITH ORDINALITY AS e (t, n)),
                      '> ' || (page ->> 'next_after'))
 $$;
 
@@ -24,28 +28,34 @@ $$;
 SELECT help.turn('w', 's', 'hello', 'hi "there"');
 SELECT help.turn('w', 's', 'trouble', NULL);
 SELECT help.outcomes('w', '{"words": "still running"}');
-UPDATE hansard.turns SET accepted_at = '2026-01-02 03:04:05.678901+00', model = 'm-1', prompt_tokens = 3, completion_tokens = 2147483647
+UPDATE hansard.turns SET accepted_at = '2026-01-02 03:04:05.678901+00', model = 'm-1', prompt_tokens = 3,
+    completion_tokens = 2147483647
 WHERE turn_no = 1;
 UPDATE hansard.turns SET finished_at = '2026-01-02 03:04:06+00' WHERE turn_no = 1;
 SET LOCAL timezone = 'America/New_York';
 SET LOCAL datestyle = 'SQL, DMY';
-SELECT is(pg_temp.page('s') - 'turns', jsonb_build_object('session_id', 's', 'conversation_id', conversation_id, 'next_after', NULL),
+SELECT is(pg_temp.page('s') - 'turns',
+          jsonb_build_object('session_id', 's', 'conversation_id', conversation_id, 'next_after', NULL),
           'a page says of what it is, and that it is the last') FROM hansard.sessions;
 SELECT is(pg_temp.page('s') #> '{turns,0}',
           '{"turn": 1, "status": "completed", "error": null, "model": "m-1", "accepted_at": "2026-01-02T03:04:05.678Z",
             "finished_at": "2026-01-02T03:04:06.000Z",
             "usage": {"prompt_tokens": 3, "completion_tokens": 2147483647, "total_tokens": 2147483650},
             "messages": [{"position": 1, "role": "user", "content": "hello"},
-                         {"position": 2, "role": "assistant", "content": "hi \"there\""}]}'::jsonb, 'a completed turn is whole, and times are UTC');
+                         {"position": 2, "role": "assistant", "content": "hi \"there\""}]}'::jsonb,
+          'a completed turn is whole, and times are UTC');
 RESET timezone;
 RESET datestyle;
 SELECT is((pg_temp.page('s') #> '{turns,1}') - '{accepted_at,finished_at}'::text[],
           '{"turn": 2, "status": "failed", "error": "model_failed", "model": null, "usage": null,
-            "messages": [{"position": 1, "role": "user", "content": "trouble"}]}'::jsonb, 'a failed turn has its error');
+            "messages": [{"position": 1, "role": "user", "content": "trouble"}]}'::jsonb,
+          'a failed turn has its error');
 SELECT is((pg_temp.page('s') #> '{turns,2}') - 'accepted_at',
           '{"turn": 3, "status": "running", "error": null, "model": null, "usage": null, "finished_at": null,
-            "messages": [{"position": 1, "role": "user", "content": "still running"}]}'::jsonb, 'a running turn has no end');
-SELECT matches(pg_temp.page('s') #>> '{turns,2,accepted_at}', '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$', 'but a beginning');
+            "messages": [{"position": 1, "role": "user", "content": "still running"}]}'::jsonb,
+          'a running turn has no end');
+SELECT matches(pg_temp.page('s') #>> '{turns,2,accepted_at}', '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$',
+               'but a beginning');
 SELECT is(help.finishes('{}'), 'finished', 'it is answered');
 
 -- Pages.
@@ -74,11 +84,14 @@ SELECT is(pg_temp.turns(pg_temp.page('s', 7, 100, 200005)), '8 > 8', 'ö has two
 SELECT is(pg_temp.turns(pg_temp.page('s', 7, 100, 200014)), '8 9', '... each of which counts');
 
 -- Whose it is.
-SELECT is(help.outcomes('w', '[{"session": "mine", "caller": "ann", "words": "secret"}, {"session": "mine", "caller": "bob", "words": "other"}]'),
+SELECT is(help.outcomes('w',
+                        '[{"session": "mine", "caller": "ann", "words": "secret"},
+                          {"session": "mine", "caller": "bob", "words": "other"}]'),
           'accepted accepted', 'two callers have sessions of one name');
 SELECT is(pg_temp.page('mine', caller => 'ann') #>> '{turns,0,messages,0,content}', 'secret', 'each reads his own');
 SELECT is(pg_temp.page('mine', caller => 'bob') #>> '{turns,0,messages,0,content}', 'other', '... and only that');
-SELECT is(pg_temp.page('mine', caller => 'ann''s other key') #>> '{turns,0,messages,0,content}', 'secret', 'any key of the user will do');
+SELECT is(pg_temp.page('mine', caller => 'ann''s other key') #>> '{turns,0,messages,0,content}', 'secret',
+          'any key of the user will do');
 SELECT throws_ok($$SELECT pg_temp.page('mine')$$, 'HS404', NULL, 'without a key there is no such session');
 SELECT throws_ok($$SELECT pg_temp.page('s', caller => 'ann')$$, 'HS404', NULL, 'nor is an anonymous session a user''s');
 SELECT throws_ok($$SELECT pg_temp.page('nowhere')$$, 'HS404', NULL, 'a session that never was is answered alike');
@@ -88,7 +101,8 @@ SELECT throws_ok($$SELECT pg_temp.page('s', caller => 'eve')$$, 'HS401', NULL, '
 -- Only the current conversation.
 UPDATE hansard.sessions SET last_activity = now() - interval '2 days' WHERE session_id = 's';
 SELECT help.turn('w', 's', 'good morning', 'good day');
-SELECT is(jsonb_path_query_array(pg_temp.page('s'), '$.turns[*].messages[*].content'), '["good morning", "good day"]'::jsonb,
+SELECT is(jsonb_path_query_array(pg_temp.page('s'), '$.turns[*].messages[*].content'),
+          '["good morning", "good day"]'::jsonb,
           'of an expired session the new conversation is read');
 
 SELECT * FROM finish();

@@ -2,19 +2,23 @@
 BEGIN;
 SELECT plan(32);
 
-CREATE FUNCTION pg_temp.beat(worker text, name text DEFAULT '127.0.0.1:8080', permits integer DEFAULT 10) RETURNS integer
+CREATE FUNCTION pg_temp.beat(worker text, name text DEFAULT '127.0.0.1:8080',
+                             permits integer DEFAULT 10) RETURNS integer
 LANGUAGE sql
 AS $$ SELECT hansard_api.heartbeat(help.id(worker), name, 'test', permits) $$;
 
 -- Heartbeats.
-SELECT is(pg_temp.beat('w'), (SELECT max(version) FROM hansard.schema_migrations), 'a heartbeat tells the version of the schema');
-SELECT is(ROW(name, version, permits, lost_at), ROW('127.0.0.1:8080'::text, 'test'::text, 10, NULL::timestamptz), 'the first one registers the worker')
+SELECT is(pg_temp.beat('w'), (SELECT max(version) FROM hansard.schema_migrations),
+          'a heartbeat tells the version of the schema');
+SELECT is(ROW(name, version, permits, lost_at), ROW('127.0.0.1:8080'::text, 'test'::text, 10, NULL::timestamptz),
+          'the first one registers the worker')
 FROM hansard.workers WHERE worker_id = help.id('w');
 SELECT is(started_at, heartbeat_at, '... which starts with it') FROM hansard.workers;
 SELECT ok(heartbeat_at BETWEEN now() AND clock_timestamp(), '... now') FROM hansard.workers;
 UPDATE hansard.workers SET started_at = '2026-01-01', heartbeat_at = now() - interval '10 seconds';
 SELECT lives_ok($$SELECT pg_temp.beat('w', permits => 20)$$, 'the next one');
-SELECT is(ROW(started_at, permits), ROW('2026-01-01'::timestamptz, 20), '... keeps the start and takes the permits') FROM hansard.workers;
+SELECT is(ROW(started_at, permits), ROW('2026-01-01'::timestamptz, 20), '... keeps the start and takes the permits')
+FROM hansard.workers;
 SELECT ok(heartbeat_at >= now(), '... and the time') FROM hansard.workers;
 SELECT is(count(*), 1::bigint, '... in one row') FROM hansard.workers;
 
@@ -27,10 +31,12 @@ SELECT is(hansard_api.reap_workers(), 0, 'after 14 s of silence nothing is close
 SELECT is(lost_at, NULL, '... and nobody is lost') FROM hansard.workers WHERE worker_id = help.id('w');
 SELECT help.silence('w', '16 seconds');
 SELECT is(hansard_api.reap_workers(), 0, 'after 16 s nothing is closed yet');
-SELECT ok(lost_at BETWEEN now() AND clock_timestamp(), '... but the worker is declared lost') FROM hansard.workers WHERE worker_id = help.id('w');
+SELECT ok(lost_at BETWEEN now() AND clock_timestamp(), '... but the worker is declared lost') FROM hansard.workers
+WHERE worker_id = help.id('w');
 SELECT is(lost_at, NULL, '... and only that one') FROM hansard.workers WHERE worker_id = help.id('v');
 SELECT throws_ok($$SELECT pg_temp.beat('w')$$, 'HS503', NULL, 'a lost worker cannot come back under its id');
-SELECT ok(lost_at IS NOT NULL AND heartbeat_at < now(), '... and stays lost') FROM hansard.workers WHERE worker_id = help.id('w');
+SELECT ok(lost_at IS NOT NULL AND heartbeat_at < now(), '... and stays lost') FROM hansard.workers
+WHERE worker_id = help.id('w');
 CREATE TEMP TABLE before AS SELECT help.content();
 UPDATE hansard.workers SET lost_at = clock_timestamp() - interval '9 seconds' WHERE worker_id = help.id('w');
 SELECT is(hansard_api.reap_workers(), 0, '9 s later its turns can still be taken over');
@@ -48,17 +54,21 @@ SELECT is(count(*), 1::bigint, '... and burial later') FROM hansard.workers WHER
 
 -- Several at once, one of them with nothing open.
 SELECT help.worker(w) FROM unnest('{x,y,z}'::text[]) AS w;
-SELECT is(help.outcomes('x', '{"session": "x"}') || help.outcomes('y', '[{"session": "y1"}, {"session": "y2"}]'), 'acceptedaccepted accepted', 'three more turns are open');
-UPDATE hansard.workers SET lost_at = clock_timestamp() - interval '1 minute' WHERE worker_id IN (help.id('x'), help.id('y'), help.id('z'));
+SELECT is(help.outcomes('x', '{"session": "x"}') || help.outcomes('y', '[{"session": "y1"}, {"session": "y2"}]'),
+          'acceptedaccepted accepted', 'three more turns are open');
+UPDATE hansard.workers SET lost_at = clock_timestamp() - interval '1 minute'
+WHERE worker_id IN (help.id('x'), help.id('y'), help.id('z'));
 SELECT is(hansard_api.reap_workers(), 3, 'all of them are closed');
-SELECT set_eq('SELECT worker_id FROM hansard.workers', $$SELECT help.id('v')$$, '... and all of their workers forgotten');
+SELECT set_eq('SELECT worker_id FROM hansard.workers', $$SELECT help.id('v')$$,
+              '... and all of their workers forgotten');
 
 -- Leaving.
 SELECT help.worker('l');
 SELECT is(help.outcomes('l', '{"session": "l"}'), 'accepted', 'a turn is open');
 SELECT is(hansard_api.leave(help.id('l')), 1, 'a worker that leaves closes it');
 SELECT is_empty($$SELECT FROM hansard.workers WHERE worker_id = help.id('l')$$, '... and is forgotten');
-SELECT is(hansard_api.leave(help.id('l')) + hansard_api.leave(help.id('stranger')), 0, 'leaving again, or without having been there, closes nothing');
+SELECT is(hansard_api.leave(help.id('l')) + hansard_api.leave(help.id('stranger')), 0,
+          'leaving again, or without having been there, closes nothing');
 
 SELECT * FROM finish();
 ROLLBACK;

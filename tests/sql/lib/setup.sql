@@ -91,8 +91,8 @@ AS $$
                array_agg((f ->> 'first_byte_ms')::integer ORDER BY n) AS first_bytes,
                array_agg((f ->> 'calls')::integer ORDER BY n) AS calls
         FROM (
-            SELECT '{"session": "s", "state": "completed", "answer": "hi there", "error": "model_failed", "calls": 1}' || e AS f,
-                   n
+            SELECT '{"session": "s", "state": "completed", "answer": "hi there", "error": "model_failed",
+                     "calls": 1}' || e AS f, n
             FROM jsonb_array_elements(CASE jsonb_typeof(finishes) WHEN 'array' THEN finishes
                                       ELSE jsonb_build_array(finishes) END) WITH ORDINALITY AS e (e, n)
         ) AS told

@@ -1,7 +1,6 @@
 """Accept against expiry: a session that has rested too long begins one new conversation, whoever is first."""
 
 from psycopg2.extensions import Binary
-
 from stage.connection import watcher
 from stage.tap import run, story
 from stage.worker import Worker, is_whole, key_of, new_session, said, session_row
@@ -48,7 +47,7 @@ def first_rolled_back():
     assert [words[0] for _, _, words in said(session)] == ["hello", "from b"]
 
 
-@story("the answer to a turn that was open for longer than the time to live: the message after it goes on with the conversation")
+@story("an answer comes after the time to live: the message after it goes on with the conversation")
 def answer_at_last():
     a, b, session = Worker(), Worker(), new_session()
     first = a.accept(session)

@@ -1,4 +1,4 @@
-"""Batches that want the same rows in different order: all lock them in one order, so none waits for one that waits for it."""
+"""Batches that want the same rows in different order: all lock them in one order, so that there is no deadlock."""
 
 import random
 import threading
@@ -6,7 +6,6 @@ import uuid
 
 import psycopg2
 from psycopg2.extensions import Binary
-
 from stage.connection import Connection, watcher
 from stage.tap import run, story
 from stage.worker import Worker, ask, is_whole, key_of, new_session
@@ -30,7 +29,7 @@ def is_free(table, column, key):
     return len(watcher().do(f"SELECT 1 FROM hansard.{table} WHERE {column} = %s FOR UPDATE SKIP LOCKED", key)) == 1
 
 
-@story("two accepts of the same sessions in opposite order: both begin with the first session, and one waits for the other")
+@story("two accepts of the same sessions in different order: both begin with the first session, and one waits")
 def accepts():
     a, b = Worker(), Worker()
     first, middle, last = sessions = in_order(3)
@@ -148,7 +147,7 @@ def all_at_once():
             choice.shuffle(turns)
             if turns:
                 outcomes = worker.finish_all(*turns)
-                answered.extend((outcome, row.conversation_id, row.turn_no) for outcome, row in zip(outcomes, turns))
+                answered.extend((outcome, row.conversation_id, row.turn_no) for outcome, row in zip(outcomes, turns, strict=True))
 
     try:
         threads = [threading.Thread(target=work, args=(Worker(), random.Random(seed))) for seed in range(4)]

@@ -9,7 +9,7 @@ def is_known(worker):
     return watcher().value("SELECT count(*) FROM hansard.workers WHERE worker_id = %s", worker.id) == 1
 
 
-@story("a result is being stored when its worker is buried: the reaper leaves the turn alone, and the worker to the next time")
+@story("a result is being stored when its worker is buried: both are left to the next time")
 def finish_then_reap():
     lost, reaper, session = Worker(), Worker(), new_session()
     turn = lost.accept(session)

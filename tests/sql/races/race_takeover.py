@@ -1,4 +1,4 @@
-"""Takeover: of a dead worker's turn there is one heir, and the dead worker's own result is fenced or counts, never both."""
+"""Takeover: a dead worker's turn has one heir, and the late result of the dead is fenced off or counts."""
 
 from stage.tap import run, story
 from stage.worker import Worker, is_whole, new_session, said

@@ -54,7 +54,9 @@ class Worker(Connection):
 
     def fall_silent(self):
         """For longer than a worker's patience lasts."""
-        watcher().do("UPDATE hansard.workers SET heartbeat_at = now() - interval '16 seconds' WHERE worker_id = %s", self.id)
+        watcher().do(
+            "UPDATE hansard.workers SET heartbeat_at = now() - interval '16 seconds' WHERE worker_id = %s", self.id
+        )
 
     def get_lost(self):
         """Declared lost so long ago that it may be buried."""
