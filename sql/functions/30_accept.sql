@@ -90,6 +90,8 @@ DECLARE
     has_takeovers boolean;
     has_orphans   boolean;
     has_others    boolean; -- anything that is not accepted
+    locked        integer; -- sessions
+    seen          integer;
 BEGIN
     IF NOT EXISTS (SELECT FROM hansard.workers w WHERE w.worker_id = worker AND w.lost_at IS NULL) THEN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'HS503';
@@ -111,6 +113,7 @@ BEGIN
     ) AS c;
 
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
+    GET DIAGNOSTICS locked = ROW_COUNT;
     decided_at := clock_timestamp();
 
     -- What is to become of each: the first line that holds. Two of one session: the second asks again.
@@ -126,8 +129,9 @@ BEGIN
            bool_or(d.verdict = 'new' AND emissions[d.item] IS NOT NULL),
            bool_or(d.verdict = 'takeover'),
            bool_or(d.verdict = 'new' AND d.open_turn IS NOT NULL),
-           bool_or(d.verdict NOT IN ('new', 'again', 'takeover'))
-    INTO drafts, has_limits, has_takeovers, has_orphans, has_others
+           bool_or(d.verdict NOT IN ('new', 'again', 'takeover')),
+           count(*) FILTER (WHERE d.has_session AND d.place = 1)
+    INTO drafts, has_limits, has_takeovers, has_orphans, has_others, seen
     FROM (
         SELECT f.*,
                CASE WHEN f.session_key IS NULL THEN 'HS401'
@@ -160,6 +164,11 @@ BEGIN
             ORDER BY a.item
         ) AS f
     ) AS d;
+    -- A session that began while we waited for others is not locked: nothing may be decided about it, and locking it now
+    -- would be out of order. The same error as when it begins a moment later; the call is made again.
+    IF seen > locked THEN
+        RAISE EXCEPTION 'a session has begun meanwhile' USING ERRCODE = 'unique_violation';
+    END IF;
 
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
     IF has_limits THEN
@@ -243,7 +252,7 @@ BEGIN
            CASE WHEN d.unanswered = 0 AND c.bytes <= most_bytes THEN k.turn_no END,
            NULL, NULL, NULL::integer, NULL::integer, NULL, tiers[d.item],
            CASE WHEN (quotas[d.item]).is_granted THEN bursts[d.item] END,
-           (emissions[d.item] * bursts[d.item] / 1000000)::integer,
+           ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer,
            (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, 0
     FROM unnest(drafts) d
     -- What the worker knows already, when that is part of what the model is to be shown.
@@ -270,7 +279,7 @@ BEGIN
                d.turn_no, d.attempt::integer, NULL::text[], NULL::integer, m.text, t.model, t.prompt_tokens, t.completion_tokens,
                t.error_code, tiers[d.item],
                CASE WHEN d.verdict = 'new' THEN bursts[d.item] END,
-               (emissions[d.item] * bursts[d.item] / 1000000)::integer,
+               ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer,
                (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, (quotas[d.item]).retry_after_ms
         FROM unnest(drafts) d
         LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t

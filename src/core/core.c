@@ -103,8 +103,8 @@ static void leave(struct core *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Nothing is handed to a part that has been closed. Calls under way end as failed, which is written.
- * What waits stays where it is: leaving closes it in the database, the server answers its client, and
+/* Nothing is handed to a part that has been closed. Calls under way, and turns that wait for one, end as
+ * failed, which is written and answered. Who waits in line has nothing stored: the server answers, and
  * here it is only freed. */
 void core_close(struct core *c)
 {
@@ -112,10 +112,12 @@ void core_close(struct core *c)
     c->is_draining = c->is_closing = true;
     pthread_mutex_unlock(&c->lock);
     timers_stop(c->timers);
+    gate_close(&c->gate);
     llm_close(c->llm);
     keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);
-    (void)db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS);
-    leave(c);
+    /* With a call still on its way, others will find out that we are gone: it might open a turn yet. */
+    if (db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS))
+        leave(c);
     (void)db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS);
     db_close(c->db);
     free(c->leaving.text);

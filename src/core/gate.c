@@ -39,7 +39,8 @@ static void on_deadline(struct timer *timer)
     struct gate_place *p = CONTAINER_OF(timer, struct gate_place, timer);
     struct gate *g = p->gate;
     pthread_mutex_lock(&g->lock);
-    bool was_waiting = list_is_linked(&p->node); /* else it was admitted in this very moment */
+    /* Else it was let in, or turned away by gate_close, in this very moment. */
+    bool was_waiting = !g->is_closed && list_is_linked(&p->node);
     if (was_waiting)
         list_remove(&g->waiting, &p->node);
     pthread_mutex_unlock(&g->lock);
@@ -57,14 +58,34 @@ bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
     p->since_us = clock_mono_us();
     pthread_mutex_lock(&g->lock);
     /* Nobody overtakes: a permit that is free while others wait is theirs. */
-    bool has_permit = g->waiting.count == 0 && take_permit_locked(g, p);
-    if (!has_permit) {
+    bool is_closed = g->is_closed;
+    bool has_permit = !is_closed && g->waiting.count == 0 && take_permit_locked(g, p);
+    if (!has_permit && !is_closed) {
         list_append(&g->waiting, &p->node);
         timer_start(g->timers, &p->timer, deadline_ms);
         metrics_add(METRIC_GATE_WAITING, 0, 1);
     }
     pthread_mutex_unlock(&g->lock);
+    if (is_closed)
+        p->expired(p);
     return has_permit;
+}
+
+void gate_close(struct gate *g)
+{
+    struct list out;
+    list_init(&out);
+    pthread_mutex_lock(&g->lock);
+    g->is_closed = true;
+    for (struct list_node *n; (n = list_take_first(&g->waiting));)
+        list_append(&out, n);
+    pthread_mutex_unlock(&g->lock);
+    for (struct list_node *n; (n = list_take_first(&out));) {
+        struct gate_place *p = CONTAINER_OF(n, struct gate_place, node);
+        metrics_add(METRIC_GATE_WAITING, 0, -1);
+        timer_stop_and_wait(g->timers, &p->timer);
+        p->expired(p);
+    }
 }
 
 /* The next that has a permit now; NULL: none waits, or none is free. */

@@ -31,6 +31,7 @@ struct gate {
     struct list waiting; /* lock; gate_place */
     int in_use;          /* lock; for the metrics: semaphores tell no value one could trust */
     int high_water;      /* lock */
+    bool is_closed;      /* lock */
 };
 
 void gate_init(struct gate *g, int permits, struct timers *timers);
@@ -38,5 +39,7 @@ void gate_fini(struct gate *g); /* nobody uses it any more; who waits is forgott
 
 /* true: it has a permit. false: it waits; one of its callbacks comes, once. */
 MUST_USE bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms);
+/* Nobody is let in any more: who waits, and who still comes, has expired. */
+void gate_close(struct gate *g);
 /* Gives the permit back; the first in the queue gets it. Once for each permit had. */
 void gate_leave(struct gate *g);

@@ -115,6 +115,8 @@ static void ask_reaping(struct call_item *item, struct keeper *k)
 static int64_t reaping_ended(struct keeper *k, struct call_item *item)
 {
     (void)k;
+    if (item->err.kind != ERR_NONE && item->err.kind != ERR_DB_DOWN)
+        log_err(LOG_WARN, "lost_workers_not_buried", &item->err);
     if (item->text && strcmp(item->text, "0") != 0)
         LOG(LOG_WARN, "turns_of_lost_workers_closed", LOG_TEXT("turns", item->text));
     return REAPING_MS / 2 + random_below(REAPING_MS);

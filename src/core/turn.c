@@ -249,9 +249,14 @@ static void call_model(struct turn *t)
     t->call.request_id = t->request.request_id;
     FAILPOINT("before_model_call");
     pthread_mutex_lock(&c->lock); /* so that core_close does not close the model in between */
-    if (!c->is_closing)
+    bool go = !c->is_closing;
+    if (go)
         llm_submit(c->llm, &t->call);
     pthread_mutex_unlock(&c->lock);
+    if (go)
+        return;
+    gate_leave(&c->gate);
+    fail_uncalled(t, ERR_WORKER_LOST, "this worker stopped before it could ask the model");
 }
 
 static void on_admitted(struct gate_place *place)
@@ -262,6 +267,10 @@ static void on_admitted(struct gate_place *place)
 static void on_gate_expired(struct gate_place *place)
 {
     struct turn *t = CONTAINER_OF(place, struct turn, gate);
+    if (core_is_closing(t->core)) {
+        fail_uncalled(t, ERR_WORKER_LOST, "this worker stopped before it could ask the model");
+        return;
+    }
     fail_uncalled(t, ERR_MODEL_TIMEOUT, "no call to the model was free in time");
 }
 
@@ -336,12 +345,14 @@ static void ask_later(struct turn *t)
                 due_ms < t->request.deadline_ms ? due_ms : t->request.deadline_ms);
 }
 
+static const char unknown_detail[] =
+    "it is not known whether this was stored; ask again with the same Idempotency-Key";
+
 static void on_accept_late(struct accept_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, accept);
     struct turn_reply reply = {.err = {.kind = ERR_NONE}};
-    err_set(&reply.err, ERR_DB_DOWN,
-            "it is not known whether this was stored; ask again with the same Idempotency-Key");
+    err_set(&reply.err, ERR_DB_DOWN, "%s", unknown_detail);
     answer(t, &reply);
 }
 
@@ -360,12 +371,22 @@ static void on_accept_done(struct accept_item *item)
         ask_later(t);
         break;
     case ACCEPT_REFUSED:
+        t->is_uncertain = t->is_uncertain || item->sent;
         if (item->err.kind == ERR_WORKER_LOST)
             ask_later(t);
         else
             refuse(t, &item->err);
         break;
     }
+}
+
+static void on_overdue(struct timer *timer)
+{
+    struct turn *t = CONTAINER_OF(timer, struct turn, again);
+    if (t->is_uncertain)
+        refuse_for(t, ERR_DB_DOWN, unknown_detail);
+    else
+        refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
 }
 
 /* Has the word in its line. */
@@ -378,7 +399,10 @@ static void ask(struct turn *t)
     if (core_is_closing(c))
         return; /* core_close frees it */
     if (now_ms >= r->deadline_ms || t->is_answered) {
-        refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
+        /* By the timer: a whole line that has waited too long would else be ended one within the
+         * other. */
+        t->again.fire = on_overdue;
+        timer_start(c->timers, &t->again, now_ms);
         return;
     }
     if (!t->memory)

@@ -223,6 +223,9 @@ static enum MHD_Result take_body(struct exchange *x, const struct exchange_call 
 
 static enum MHD_Result take_end(struct exchange *x)
 {
+    /* Once more, for its head may have come long ago: core may be gone by now. */
+    if (x->err.kind == ERR_NONE && x->route->needs_core && x->loop->phase >= LOOP_REFUSING)
+        err_set(&x->err, ERR_DRAINING, "this worker is stopping; another one will answer");
     if (x->err.kind != ERR_NONE)
         exchange_fail(x);
     else

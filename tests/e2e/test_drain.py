@@ -6,6 +6,7 @@ import time
 import pytest
 
 from lib.client import problem
+from lib.metrics import scrape
 from lib.program import PATIENCE
 from lib.together import begin
 from lib.wait import until
@@ -104,6 +105,51 @@ def test_drain_deadline(record, caller, worker, session):
     began = time.monotonic()
     assert caller.chat(f"{session} 0", "next").turn == 2
     assert time.monotonic() - began < 2 * PATIENCE
+
+
+def test_turns_that_still_wait_are_given_up_too(record, caller, worker, session):
+    """One calls the model, two are stored and wait for a permit: all three are told and stored alike."""
+    running = worker(drain_timeout="300ms", llm_concurrency=1)
+    turns = begin_turns(record, caller.at(running), session, "[[delay 20000]] x", 3)
+    running.signal(signal.SIGTERM)
+    for turn in turns:
+        assert problem(turn.result()) == (502, "worker_lost")
+    assert running.wait() == 0
+    for n in range(3):
+        (row,) = record.turns(f"{session} {n}")
+        assert (row.state, row.error_code) == ("failed", "worker_lost")
+
+
+def test_who_waits_for_a_conversation_is_told_that_nothing_is_stored(record, caller, worker, session):
+    running = worker(drain_timeout="300ms")
+    at = caller.at(running)
+    (first,) = begin_turns(record, at, session, "[[delay 20000]] x", 1)
+    seconds = [begin(at.chat, f"{session} 0", f"after it {n}") for n in range(20)]
+    until(lambda: scrape(running).get("hansard_line_waiting") == 20)
+    running.signal(signal.SIGTERM)
+    assert problem(first.result()) == (502, "worker_lost")
+    for second in seconds:
+        assert problem(second.result()) == (503, "draining")
+    assert running.wait() == 0
+    assert record.states(f"{session} 0") == ["failed"]
+
+
+@pytest.mark.parametrize("request_line", ["POST /chat", "GET /conversations/a", "DELETE /conversations/a"])
+def test_request_that_ends_after_the_worker_has(stack, record, worker, request_line):
+    """Its head came in time; by the time its body is there, nobody is behind the counter any more."""
+    running = worker(drain_timeout="0ms")
+    before = record.counts()
+    body = b'{"session_id":"a","message":"too late"}'
+    with Wire(running.url) as wire:
+        wire.send(f"{request_line} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:5])
+        wire.receive(0.2)
+        running.signal(signal.SIGTERM)
+        until(lambda: any('"event":"drained"' in line for line in running.log_lines()))
+        wire.receive(1.5)  # core is closed within this time; the loop waits for us
+        wire.send(body[5:])
+        assert problem(wire.receive_answer()) == (503, "draining")
+    assert running.wait() == 0
+    assert record.counts() == before
 
 
 def test_second_signal_ends_it_at_once(record, caller, worker, session):

@@ -118,6 +118,26 @@ static void the_deadline_ends_the_wait(void **state)
     close_gate(&f);
 }
 
+static void closed_it_lets_nobody_in(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct guest inside = {0}, waiting[3] = {0}, late = {0};
+    open_gate(&f, 1);
+    assert_true(enter(&f.gate, &inside, FAR_MS));
+    for (size_t i = 0; i < COUNT_OF(waiting); i++)
+        assert_false(enter(&f.gate, &waiting[i], FAR_MS));
+    gate_close(&f.gate);
+    for (size_t i = 0; i < COUNT_OF(waiting); i++)
+        assert_int_equal(waiting[i].expired, 1);
+    assert_false(enter(&f.gate, &late, FAR_MS));
+    assert_int_equal(late.expired, 1);
+    gate_leave(&f.gate);
+    assert_int_equal(waiting[0].admitted + late.admitted, 0);
+    assert_int_equal(f.gate.in_use, 0);
+    close_gate(&f);
+}
+
 /* Each comes, stays for a moment or is turned away by its deadline, and comes again. */
 #define RACERS 8
 #define ROUNDS 2000
@@ -177,9 +197,8 @@ static void leaving_against_deadlines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_many_as_permits),
-        cmocka_unit_test(first_come_first_served),
-        cmocka_unit_test(the_deadline_ends_the_wait),
+        cmocka_unit_test(as_many_as_permits),         cmocka_unit_test(first_come_first_served),
+        cmocka_unit_test(the_deadline_ends_the_wait), cmocka_unit_test(closed_it_lets_nobody_in),
         cmocka_unit_test(leaving_against_deadlines),
     };
     return RUN(tests);

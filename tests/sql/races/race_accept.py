@@ -65,7 +65,9 @@ def two_begin_one_rolled_back():
     assert is_whole(session)
 
 
-@story("one of a batch begins a session that somebody else has begun: the batch fails whole, and nothing of it is stored")
+@story(
+    "one of a batch begins a session that somebody else has begun: the batch fails whole, and nothing of it is stored"
+)
 def batch_begins():
     a, b, ours, other = Worker(), Worker(), new_session(), new_session()
     a.begin().accept(ours)

@@ -8,12 +8,7 @@ import psycopg2
 from psycopg2.extensions import Binary
 from stage.connection import Connection, watcher
 from stage.tap import run, story
-from stage.worker import Worker, ask, is_whole, key_of, new_session
-
-
-def in_order(count):
-    """So many new sessions, in the order of their keys."""
-    return sorted((new_session() for _ in range(count)), key=key_of)
+from stage.worker import Worker, ask, in_order, is_whole, key_of, new_session
 
 
 class Holder(Connection):
@@ -147,7 +142,9 @@ def all_at_once():
             choice.shuffle(turns)
             if turns:
                 outcomes = worker.finish_all(*turns)
-                answered.extend((outcome, row.conversation_id, row.turn_no) for outcome, row in zip(outcomes, turns, strict=True))
+                answered.extend(
+                    (outcome, row.conversation_id, row.turn_no) for outcome, row in zip(outcomes, turns, strict=True)
+                )
 
     try:
         threads = [threading.Thread(target=work, args=(Worker(), random.Random(seed))) for seed in range(4)]

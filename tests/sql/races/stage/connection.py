@@ -74,7 +74,8 @@ class Pending:
         while True:
             assert self._thread.is_alive(), f"it did not wait: {self._error or self._result!r}"
             ((event, blockers),) = watcher().do(
-                "SELECT wait_event_type, pg_blocking_pids(pid) FROM pg_stat_activity WHERE pid = %s", self._connection.pid
+                "SELECT wait_event_type, pg_blocking_pids(pid) FROM pg_stat_activity WHERE pid = %s",
+                self._connection.pid,
             )
             if event == "Lock" and set(blockers) == pids:
                 return self

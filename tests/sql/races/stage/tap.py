@@ -29,7 +29,8 @@ def run():
         except Exception:  # whatever it is, the next story is played
             failed += 1
             print(f"not ok {number} - {what}")
-            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", file=sys.stderr)
+            lines = [f'Failed test {number}: "{what}"', *traceback.format_exc().splitlines()]
+            print("".join(f"# {line}\n" for line in lines), end="", file=sys.stderr)
         finally:
             strike()
         sys.stdout.flush()

@@ -32,6 +32,11 @@ def key_of(session):
     return hashlib.sha256(b"\0" + session.encode()).digest()
 
 
+def in_order(count):
+    """So many new sessions, in the order of their keys: the one in which they are locked."""
+    return sorted((new_session() for _ in range(count)), key=key_of)
+
+
 def ask(session, key=None, words="hello", request=None, address=None):
     """One request; what is not given is its own."""
     return {
