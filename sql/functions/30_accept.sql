@@ -47,10 +47,17 @@ BEGIN
             ORDER BY a.turn_no DESC
             LIMIT most_messages / 2
         ) AS answered
-        JOIN hansard.messages u
-          ON u.conversation_id = of_conversation AND u.turn_no = answered.turn_no AND u.position = 1
+        CROSS JOIN LATERAL (
+            SELECT u.text FROM hansard.messages u
+            WHERE u.conversation_id = of_conversation AND u.turn_no = answered.turn_no AND u.position = 1
+            LIMIT 1
+        ) AS u
     ) AS shown
-    JOIN hansard.messages m ON m.conversation_id = of_conversation AND m.turn_no = shown.turn_no
+    CROSS JOIN LATERAL (
+        SELECT m.* FROM hansard.messages m
+        WHERE m.conversation_id = of_conversation AND m.turn_no = shown.turn_no
+        LIMIT 2
+    ) AS m
     WHERE shown.bytes <= most_bytes;
     RETURN texts;
 END
