@@ -38,6 +38,7 @@ WINDOW = 20
 WINDOW_LONG = 2000
 WINDOW_SESSIONS = 500
 WINDOW_CONNECTIONS = 64
+WINDOW_SECONDS = 20  # long conversations lie on more pages, each logged whole at its first change after a checkpoint
 LLM_CONCURRENCY = 10  # of both; with more, httpx slows the recipe down
 WARM_UP_S = 2
 TOOLS = ("wrk", "pgbench", "redis-server", "pgbouncer")
@@ -236,6 +237,7 @@ class Bench:
 
     def run_window(self):
         """Every round has short conversations of its own: after a round they are not short any more."""
+        self.options.seconds = max(self.options.seconds, WINDOW_SECONDS)
         rounds = range(1, self.options.repeat + 1)
         long = self.target(f"w{WINDOW_LONG}", WINDOW_SESSIONS)
         short = {round_no: self.target(f"w{WINDOW}r{round_no}", WINDOW_SESSIONS) for round_no in rounds}
