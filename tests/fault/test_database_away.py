@@ -1,5 +1,5 @@
-"""The database is away: stopped, killed or frozen, PostgreSQL or PgBouncer. Callers are told in time and truly; what the
-model has said is kept until it can be written; the service is back by itself as soon as the database is."""
+"""The database is away: stopped, killed or frozen, PostgreSQL or PgBouncer. Callers are told in time and truly; what
+the model has said is kept until it can be written; the service is back by itself as soon as the database is."""
 
 import time
 
@@ -44,7 +44,8 @@ def check_refused_in_time(answer, seconds):
 
 def check_crowd_refused_in_time(client, session):
     """Many at once, each in a session of its own, under the key "k"."""
-    for answer, seconds in together([lambda n=n: timed(client.chat, f"{session} {n}", "x", key="k") for n in range(CROWD)]):
+    posts = [lambda n=n: timed(client.chat, f"{session} {n}", "x", key="k") for n in range(CROWD)]
+    for answer, seconds in together(posts):
         check_refused_in_time(answer, seconds)
     check_refused_in_time(*timed(client.read, session))
 

@@ -1,6 +1,7 @@
 """Hygiene: after a load full of errors, with the database breaking away in the middle, nothing is left behind: no open
 transaction, no permit, no turn, no file, no thread."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -131,10 +132,8 @@ def sockets_to(port, pid):
 def open_files(pid):
     found = []
     for entry in os.scandir(f"/proc/{pid}/fd"):
-        try:
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             found.append(os.readlink(entry.path))
-        except FileNotFoundError:
-            pass
     return found
 
 

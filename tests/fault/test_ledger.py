@@ -5,38 +5,54 @@ import pytest
 from lib.ledger import INVARIANTS, Ledger
 
 TURNS = 3
-OF_SESSION = "conversation_id = (SELECT conversation_id FROM hansard.sessions WHERE session_id = %s)"
-ANSWER_2 = f"{OF_SESSION} AND turn_no = 2 AND position = 2"
+TURN_2 = "conversation_id = (SELECT conversation_id FROM hansard.sessions WHERE session_id = %s) AND turn_no = 2"
+TURN_3 = TURN_2.replace("turn_no = 2", "turn_no = 3")
+QUESTION, ANSWER = f"{TURN_2} AND position = 1", f"{TURN_2} AND position = 2"
+COPY_ANSWER = f"""
+    INSERT INTO hansard.messages
+    SELECT conversation_id, turn_no, 3, role, text, created_at, salt, text_hash, chain_hash
+    FROM hansard.messages WHERE {ANSWER}"""
+COPY_CONVERSATION = """
+    INSERT INTO hansard.conversations
+    SELECT hansard.uuid_v7(now()), session_key, user_id, session_id, now()
+    FROM hansard.conversations WHERE session_id = %s"""
+COPY_KEY = f"""
+    WITH c AS ({COPY_CONVERSATION} RETURNING conversation_id)
+    INSERT INTO hansard.turns
+    SELECT c.conversation_id, 1, 'failed', '1', sha256(''), gen_random_uuid(), NULL, NULL, 1, NULL, now(), NULL, now()
+    FROM c"""
 
-# What is done to the record, and the words of the invariants that have to be among those found broken.
+
+def turn_set(change, where):
+    return f"UPDATE hansard.turns SET {change} WHERE {where}"
+
+
+def message_set(change, where):
+    return f"UPDATE hansard.messages SET {change} WHERE {where}"
+
+
+def session_set(change):
+    return f"UPDATE hansard.sessions SET {change} WHERE session_id = %s"
+
+
+# What is done to the record, and the words of invariants that have to be among those found broken.
 DAMAGES = {
-    "answer lost": (f"DELETE FROM hansard.messages WHERE {ANSWER_2}", ["I1: an answer", "I4: a turn has", "I6: every"]),
-    "answer changed": (f"UPDATE hansard.messages SET text = 'x' WHERE {ANSWER_2}", ["I1: an answer", "I6: every"]),
-    "key changed": (f"UPDATE hansard.turns SET idempotency_key = 'x' WHERE {OF_SESSION} AND turn_no = 2", ["I1", "every turn"]),
-    "question changed": (f"UPDATE hansard.messages SET text = 'x' WHERE {OF_SESSION} AND turn_no = 2 AND position = 1",
-                         ["every turn is a question", "I6: every"]),
-    "turn failed": (f"UPDATE hansard.turns SET state = 'failed' WHERE {OF_SESSION} AND turn_no = 3",
-                    ["I1", "I4: a turn has", "a session's row"]),
-    "turn lost": (f"DELETE FROM hansard.turns WHERE {OF_SESSION} AND turn_no = 2",
-                  ["I1", "I3: turns are numbered", "I4: a message", "a session's row"]),
-    "turns overlap": (f"UPDATE hansard.turns SET accepted_at = accepted_at - interval '1 hour' WHERE {OF_SESSION} AND turn_no = 2",
-                      ["I3: a turn begins"]),
-    "turn left running": (f"UPDATE hansard.turns SET state = 'running', finished_at = NULL WHERE {OF_SESSION} AND turn_no = 3",
-                          ["I4: no turn is left"]),
-    "second answer": (f"INSERT INTO hansard.messages SELECT conversation_id, turn_no, 3::smallint, role, text, created_at, salt, "
-                      f"text_hash, chain_hash FROM hansard.messages WHERE {ANSWER_2}", ["I4: a turn has"]),
-    "session left open": ("UPDATE hansard.sessions SET open_turn = 3, open_worker = gen_random_uuid() WHERE session_id = %s",
-                          ["a session's row"]),
-    "head of another": ("UPDATE hansard.sessions SET chain_head = sha256('x') WHERE session_id = %s", ["I6: the head"]),
-    "chain broken": (f"UPDATE hansard.messages SET chain_hash = sha256('x') WHERE {ANSWER_2}", ["I6: every"]),
-    "other context": (f"UPDATE hansard.messages SET text = replace(text, 'echo 3', 'echo 1') WHERE {ANSWER_2}", ["the model saw"]),
-    "two conversations": ("INSERT INTO hansard.conversations SELECT hansard.uuid_v7(now()), session_key, user_id, session_id, now() "
-                          "FROM hansard.conversations WHERE session_id = %s", ["a session is one"]),
-    "one key twice": ("WITH c AS (INSERT INTO hansard.conversations SELECT hansard.uuid_v7(now()), session_key, user_id, session_id, "
-                      "now() FROM hansard.conversations WHERE session_id = %s RETURNING conversation_id, session_id) "
-                      "INSERT INTO hansard.turns SELECT c.conversation_id, 1, 'failed', '1', sha256(''), gen_random_uuid(), NULL, "
-                      "NULL, 1, NULL, now(), NULL, now() FROM c", ["I2: one key"]),
-}  # fmt: skip
+    "answer lost": (f"DELETE FROM hansard.messages WHERE {ANSWER}", ["I1: an", "I4: a turn has", "I6: every"]),
+    "answer changed": (message_set("text = 'x'", ANSWER), ["I1: an", "I6: every"]),
+    "key changed": (turn_set("idempotency_key = 'x'", TURN_2), ["I1: an", "every turn"]),
+    "question changed": (message_set("text = 'x'", QUESTION), ["every turn", "I6: every"]),
+    "turn failed": (turn_set("state = 'failed'", TURN_3), ["I1: an", "I4: a turn has", "a session's row"]),
+    "turn lost": (f"DELETE FROM hansard.turns WHERE {TURN_2}", ["I1: an", "I3: turns are", "I4: a message"]),
+    "turns overlap": (turn_set("accepted_at = accepted_at - interval '1 hour'", TURN_2), ["I3: a turn begins"]),
+    "turn left running": (turn_set("state = 'running', finished_at = NULL", TURN_3), ["I4: no turn is left"]),
+    "second answer": (COPY_ANSWER, ["I4: a turn has"]),
+    "session left open": (session_set("open_turn = 3, open_worker = gen_random_uuid()"), ["a session's row"]),
+    "head of another": (session_set("chain_head = sha256('x')"), ["I6: the head"]),
+    "chain broken": (message_set("chain_hash = sha256('x')", ANSWER), ["I6: every"]),
+    "other context": (message_set("text = replace(text, 'echo 3', 'echo 1')", ANSWER), ["the model saw"]),
+    "two conversations": (COPY_CONVERSATION, ["a session is one"]),
+    "one key twice": (COPY_KEY, ["I2: one key"]),
+}
 
 
 @pytest.fixture

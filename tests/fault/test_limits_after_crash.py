@@ -1,5 +1,5 @@
-"""Limits after a crash of PostgreSQL: the counters are lost, on purpose, and the service works on: at most one burst more.
-A clean restart keeps them."""
+"""Limits after a crash of PostgreSQL: the counters are lost, on purpose, and the service works on: at most one burst
+more. A clean restart keeps them."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def test_crash_of_one_process_gives_one_burst_more(stack, record, limited, worke
     def has_recovered():
         try:
             return counters(stack) == 0
-        except psycopg2.OperationalError:
+        except psycopg2.DatabaseError:
             return False
 
     until(has_recovered, seconds=30)

@@ -1,5 +1,5 @@
-"""Lost replies: the connection to the database breaks between commit and reply, or before the call has arrived. The worker
-asks again and finds out what happened; its callers notice nothing."""
+"""Lost replies: the connection to the database breaks between commit and reply, or before the call has arrived. The
+worker asks again and finds out what happened; its callers notice nothing."""
 
 import re
 

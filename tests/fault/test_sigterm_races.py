@@ -35,8 +35,7 @@ def test_under_load(stack, worker, caller, key, ledger, session, seed, tell):
     settings = {"drain_timeout": f"{int(DRAIN_S * 1000)}ms", "llm_concurrency": 50}
     places = [worker(**settings)]
     sessions = [f"{session} {n}" for n in range(SESSIONS)]
-    load = Load(ledger, place_of=lambda r: r.choice(places).url, key=key, sessions=sessions, seed=seed, words=some_words)
-    load.start(CALLERS)
+    load = Load(ledger, lambda r: r.choice(places).url, key, sessions, seed, words=some_words).start(CALLERS)
     longest = 0
     try:
         for _ in range(ROUNDS):

@@ -1,5 +1,6 @@
 """Load: callers that ask all the time, and repeat each question under its key until they know what became of it."""
 
+import concurrent.futures
 import http.client
 import random
 import re
@@ -33,9 +34,12 @@ class Load:
     def stop(self, seconds=90):
         """Let everybody learn the fate of the last question."""
         self._is_over.set()
-        deadline = time.monotonic() + seconds * PATIENCE
+        _, waiting = concurrent.futures.wait(self._callers, seconds * PATIENCE)
+        if waiting:
+            self._ledger.found_strange(None, f"{len(waiting)} callers still ask")
+            self.abort()
         for caller in self._callers:
-            caller.result(max(deadline - time.monotonic(), 0.1))
+            caller.result()
 
     def abort(self):
         """The test has failed: wait for nobody."""
