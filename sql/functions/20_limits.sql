@@ -1,8 +1,10 @@
--- Rate limits: the generic cell rate algorithm (ITU-T I.371, annex A) with one time a key.
+-- Limits: what a caller may ask for. The rate, and the caps on open turns and on tokens that a tier may have.
 --
--- A turn costs one emission interval T. The theoretical arrival time (TAT) of a key is when it would have used up all
+-- Rate: the generic cell rate algorithm (ITU-T I.371, annex A) with one time a key. A turn costs one emission interval T. The theoretical arrival time (TAT) of a key is when it would have used up all
 -- that it was granted; a turn is granted while TAT - now stays within burst × T. So burst turns may come at once, and
 -- in the long run one every T. One clock decides: the database's.
+--
+-- Caps: what is open is what has a row in holds. Who opens or closes turns of a caller locks his row of allowances first.
 
 SET LOCAL ROLE hansard_owner;
 
@@ -90,5 +92,185 @@ RETURN CASE WHEN seen_us > now_us AND seen_us <= now_us + 5000000 THEN seen_us E
 COMMENT ON FUNCTION hansard.quota_now(bigint, bigint) IS
     'The time to decide at, µs: that of the last decision, if ours is older by no more than a wait for a lock may take (5 s); '
     'by more than that, it is a clock that was set back.';
+
+CREATE OR REPLACE FUNCTION hansard.peek_quota(grants hansard.quota_grant[], keys text[], emissions bigint[], bursts integer[])
+RETURNS hansard.quota_grant[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    now_us bigint := hansard.unix_us(clock_timestamp());
+BEGIN
+    RETURN ARRAY(
+        SELECT CASE WHEN (grants[k.item]).remaining IS NOT NULL OR k.emission_us IS NULL THEN grants[k.item]
+                    ELSE ROW(NULL,
+                             coalesce(hansard.quota_room(l.tat_us, k.emission_us, k.burst, now_us), k.burst),
+                             least(greatest(coalesce(l.tat_us, 0) - now_us, 0) / 1000, 2147483647)::integer,
+                             NULL)::hansard.quota_grant END
+        FROM unnest(keys, emissions, bursts) WITH ORDINALITY AS k (key, emission_us, burst, item)
+        LEFT JOIN LATERAL (SELECT l.tat_us FROM hansard.rate_limits l WHERE l.limit_key = k.key LIMIT 1) AS l ON true
+        ORDER BY k.item);
+END
+$$;
+COMMENT ON FUNCTION hansard.peek_quota(hansard.quota_grant[], text[], bigint[], integer[]) IS
+    'Fills in what is left, and when it is whole again, for elements that asked for nothing: is_granted is NULL.';
+
+CREATE OR REPLACE FUNCTION hansard.take_allowance(keys text[], parallels integer[], token_caps bigint[], reserves bigint[])
+RETURNS hansard.allowance_grant[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    asked_at timestamptz;
+    today    date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    reset_ms integer;
+BEGIN
+    -- Locked in their order; written only where a new day has begun.
+    INSERT INTO hansard.allowances AS a (limit_key, day, tokens_spent)
+    SELECT DISTINCT k.key, today, 0 FROM unnest(keys) AS k (key) WHERE k.key IS NOT NULL ORDER BY k.key
+    ON CONFLICT (limit_key) DO UPDATE SET day = excluded.day, tokens_spent = 0
+    WHERE a.day <> excluded.day;
+
+    asked_at := clock_timestamp();
+    reset_ms := ceil(extract(epoch FROM ((today + 1)::timestamp AT TIME ZONE 'UTC') - asked_at) * 1000);
+    RETURN ARRAY(
+        SELECT CASE WHEN k.key IS NOT NULL THEN ROW(
+                   g.refusal, k.token_cap,
+                   greatest(k.token_cap - a.tokens_spent - h.tokens - CASE WHEN g.refusal IS NULL THEN k.asked ELSE 0 END, 0),
+                   reset_ms,
+                   -- Of a turn that is open nobody knows when it ends, nor how much it gives back.
+                   CASE g.refusal WHEN 'HS430' THEN 100
+                                  WHEN 'HS431' THEN CASE WHEN a.tokens_spent + k.reserve > k.token_cap THEN reset_ms ELSE 1000 END
+                   END,
+                   k.reserve)::hansard.allowance_grant END
+        FROM (SELECT u.*, sum(u.reserve) OVER w AS asked, row_number() OVER w AS place
+              FROM unnest(keys, parallels, token_caps, reserves) WITH ORDINALITY AS u (key, parallel, token_cap, reserve, item)
+              WINDOW w AS (PARTITION BY u.key ORDER BY u.item)) AS k
+        LEFT JOIN LATERAL (SELECT a.tokens_spent FROM hansard.allowances a WHERE a.limit_key = k.key LIMIT 1) AS a ON true
+        LEFT JOIN LATERAL (SELECT count(*) AS turns, coalesce(sum(h.tokens), 0)::bigint AS tokens
+                           FROM hansard.holds h
+                           WHERE h.limit_key = k.key AND hansard.is_alive(h.worker_id, asked_at)) AS h ON true
+        CROSS JOIN LATERAL (SELECT CASE WHEN h.turns + k.place > k.parallel THEN 'HS430'
+                                        WHEN a.tokens_spent + h.tokens + k.asked > k.token_cap THEN 'HS431'
+                                   END AS refusal) AS g
+        ORDER BY k.item);
+END
+$$;
+COMMENT ON FUNCTION hansard.take_allowance(text[], integer[], bigint[], bigint[]) IS
+    'Is there room for one more open turn for each element? Limit key (NULL: no caps), cap on open turns, cap on a day''s '
+    'tokens (NULL: none), tokens to reserve. Refusals: HS430 (too many open), HS431 (tokens used up, or reserved). '
+    'Those granted are to be put into holds within the same transaction, while the rows of allowances are locked.';
+
+CREATE OR REPLACE FUNCTION hansard.settle_holds(keys text[], used bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    today date;
+BEGIN
+    PERFORM FROM hansard.allowances a WHERE a.limit_key = ANY (keys) ORDER BY a.limit_key FOR UPDATE;
+    today := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    UPDATE hansard.allowances a
+    SET day = today, tokens_spent = CASE WHEN a.day = today THEN a.tokens_spent ELSE 0 END + u.tokens
+    FROM (SELECT key, sum(tokens) AS tokens FROM unnest(keys, used) AS u (key, tokens) GROUP BY key) AS u
+    WHERE a.limit_key = u.key AND u.tokens > 0;
+END
+$$;
+COMMENT ON FUNCTION hansard.settle_holds(text[], bigint[]) IS
+    'Adds to what callers have spent today; the holds themselves are deleted by the caller of this function.';
+
+CREATE OR REPLACE FUNCTION hansard.note_refusals(refusals text[], keys text[], windows_s integer[], facts jsonb[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    noted_at timestamptz := clock_timestamp();
+BEGIN
+    -- The rows are locked by now: whoever decided on a caller has locked his row for it.
+    WITH refused AS (
+        SELECT DISTINCT ON (r.refusal, r.key) r.*
+        FROM unnest(refusals, keys, windows_s, facts) WITH ORDINALITY AS r (refusal, key, window_s, facts, item)
+        WHERE r.refusal IN ('HS429', 'HS430', 'HS431')
+        ORDER BY r.refusal, r.key, r.item
+    ), rated AS (
+        UPDATE hansard.rate_limits l
+        SET refused_us = hansard.unix_us(noted_at)
+        FROM refused r
+        WHERE r.refusal = 'HS429' AND l.limit_key = r.key
+          AND l.refused_us <= hansard.unix_us(noted_at) - r.window_s * 1000000::bigint
+        RETURNING r.item
+    ), capped AS (
+        UPDATE hansard.allowances a
+        SET parallel_refused_at = CASE r.refusal WHEN 'HS430' THEN noted_at ELSE a.parallel_refused_at END,
+            tokens_refused_at = CASE r.refusal WHEN 'HS431' THEN noted_at ELSE a.tokens_refused_at END
+        FROM refused r
+        WHERE r.refusal <> 'HS429' AND a.limit_key = r.key
+          AND CASE r.refusal
+                  WHEN 'HS430' THEN coalesce(a.parallel_refused_at < noted_at - interval '1 minute', true)
+                  ELSE coalesce((a.tokens_refused_at AT TIME ZONE 'UTC')::date < (noted_at AT TIME ZONE 'UTC')::date, true)
+              END
+        RETURNING r.item
+    )
+    INSERT INTO hansard.audit_events (event_id, happened_at, kind, user_id, request_id, detail)
+    SELECT hansard.uuid_v7(noted_at), noted_at, 'limit_reached', (r.facts ->> 'user_id')::uuid,
+           (r.facts ->> 'request_id')::uuid,
+           jsonb_build_object('limit', CASE r.refusal WHEN 'HS429' THEN 'rate' WHEN 'HS430' THEN 'parallel' ELSE 'tokens' END)
+               || (r.facts - 'user_id' - 'request_id')
+    FROM refused r
+    WHERE r.item IN (SELECT item FROM rated UNION ALL SELECT item FROM capped);
+END
+$$;
+COMMENT ON FUNCTION hansard.note_refusals(text[], text[], integer[], jsonb[]) IS
+    'One event for the first refusal of a caller in each window: of the rate, the time in which a whole burst comes back; of '
+    'open turns, a minute; of tokens, the day. Elements: SQLSTATE (NULL or another: nothing to note), limit key, window of '
+    'the rate in seconds, and user_id, request_id, tier and address.';
+
+CREATE OR REPLACE FUNCTION hansard_api.sweep_limits(after text, most integer) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    now_us bigint := hansard.unix_us(clock_timestamp());
+    today  date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    page   text[];
+BEGIN
+    page := ARRAY(SELECT l.limit_key FROM hansard.rate_limits l WHERE l.limit_key > after ORDER BY l.limit_key LIMIT most);
+    -- A row whose quota is whole again says no more than no row; but who has just seen it, or been noted as refused, keeps it.
+    DELETE FROM hansard.rate_limits l
+    WHERE l.limit_key = ANY (ARRAY(
+        SELECT i.limit_key FROM hansard.rate_limits i
+        WHERE i.limit_key = ANY (page) AND i.tat_us < now_us AND i.seen_us < now_us - 10000000
+          AND i.refused_us < now_us - i.burst * i.emission_us
+        ORDER BY i.limit_key
+        FOR UPDATE SKIP LOCKED));
+    DELETE FROM hansard.allowances a
+    WHERE a.limit_key = ANY (ARRAY(
+        SELECT o.limit_key FROM hansard.allowances o
+        WHERE o.day < today
+          AND NOT EXISTS (SELECT FROM hansard.holds h WHERE h.limit_key = o.limit_key)
+        ORDER BY o.limit_key
+        LIMIT most
+        FOR UPDATE SKIP LOCKED));
+    RETURN page[most];
+END
+$$;
+COMMENT ON FUNCTION hansard_api.sweep_limits(text, integer) IS
+    'Forgets callers whose quota is whole again: looks at so many rows, in the order of their keys, after a key (an empty '
+    'text: from the first). The key to go on after; NULL: that was the end. Any worker may call it at any time.';
+GRANT EXECUTE ON FUNCTION hansard_api.sweep_limits(text, integer) TO hansard_app;
 
 RESET ROLE;

@@ -1,6 +1,7 @@
 -- ACCEPT: opens turns. One call decides a batch of requests in one transaction.
 --
--- In this order, which is the order of locks everywhere: callers (no lock), sessions by key, limits by key, inserts.
+-- In this order, which is the order of locks everywhere: callers (no lock), sessions by key, allowances by key, rate limits by
+-- key, inserts.
 -- What a step needs of the step before it travels in arrays. Each statement of a volatile function sees what was
 -- committed before it began; so decisions are made in a statement after the one that locks.
 --
@@ -66,6 +67,18 @@ COMMENT ON FUNCTION hansard.context(uuid, integer, integer, integer) IS
     'Newest answered turns before a turn, whole, within a number of messages and of bytes: the user''s words and the '
     'answer in turn, oldest first. NULL: none.';
 
+-- A column was added to what it returns, which CREATE OR REPLACE cannot do. Who calls it names the columns he wants.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_proc p
+               WHERE p.pronamespace = 'hansard_api'::regnamespace AND p.proname = 'accept_turns'
+                 AND NOT 'tokens_limit' = ANY (p.proargnames)) THEN
+        DROP FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
+                                               bytea[], text[], uuid[], integer[]);
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION hansard_api.accept_turns(
     worker uuid, most_messages integer, most_bytes integer, ttl_ms bigint,
     key_hashes bytea[], addresses text[], session_ids text[], words text[],
@@ -74,7 +87,8 @@ CREATE OR REPLACE FUNCTION hansard_api.accept_turns(
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
                history text[], history_after integer, reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
                policy text, quota_limit integer, quota_window_s integer, quota_remaining integer,
-               quota_reset_ms integer, retry_after_ms integer)
+               quota_reset_ms integer, retry_after_ms integer,
+               tokens_limit bigint, tokens_remaining bigint, tokens_reset_ms integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -93,7 +107,12 @@ DECLARE
     decided_at   timestamptz;
     drafts       hansard.accept_draft[];
     quotas       hansard.quota_grant[]; -- NULL: nobody is limited
+    allowances   hansard.allowance_grant[]; -- NULL: nobody has caps
+    limit_keys   text[];
+    refusals     text[]; -- SQLSTATE; NULL: nobody is refused by a limit
+    has_caps      boolean; -- in his tier
     has_limits    boolean;
+    has_peeks     boolean; -- anything that shows a quota and takes none
     has_takeovers boolean;
     has_orphans   boolean;
     has_others    boolean; -- anything that is not accepted
@@ -105,12 +124,15 @@ BEGIN
     END IF;
 
     -- Who asks.
-    SELECT array_agg(c.user_id), array_agg(c.tier), array_agg(c.emission_us), array_agg(c.burst), array_agg(c.session_key)
-    INTO user_ids, tiers, emissions, bursts, session_keys
+    SELECT array_agg(c.user_id), array_agg(c.tier), array_agg(c.emission_us), array_agg(c.burst), array_agg(c.session_key),
+           array_agg(c.limit_key), bool_or(c.is_capped)
+    INTO user_ids, tiers, emissions, bursts, session_keys, limit_keys, has_caps
     FROM (
         SELECT u.user_id, t.tier, 60000000 / t.rate_per_minute AS emission_us, t.burst,
+               t.parallel_turns IS NOT NULL OR t.tokens_per_day IS NOT NULL AS is_capped,
+               coalesce('user:' || u.user_id, 'addr:' || a.address) AS limit_key,
                CASE WHEN t.tier IS NOT NULL THEN hansard.session_key(u.user_id, a.session_id) END AS session_key
-        FROM unnest(key_hashes, session_ids) WITH ORDINALITY AS a (key_hash, session_id, item)
+        FROM unnest(key_hashes, session_ids, addresses) WITH ORDINALITY AS a (key_hash, session_id, address, item)
         LEFT JOIN LATERAL (SELECT k.user_id FROM hansard.api_keys k
                            WHERE k.key_hash = a.key_hash AND k.revoked_at IS NULL LIMIT 1) AS k ON true
         LEFT JOIN LATERAL (SELECT u.user_id, u.tier FROM hansard.users u WHERE u.user_id = k.user_id LIMIT 1) AS u ON true
@@ -137,8 +159,9 @@ BEGIN
            bool_or(d.verdict = 'takeover'),
            bool_or(d.verdict = 'new' AND d.open_turn IS NOT NULL),
            bool_or(d.verdict NOT IN ('new', 'again', 'takeover')),
+           bool_or(d.verdict <> 'new' AND emissions[d.item] IS NOT NULL),
            count(*) FILTER (WHERE d.has_session AND d.place = 1)
-    INTO drafts, has_limits, has_takeovers, has_orphans, has_others, seen
+    INTO drafts, has_limits, has_takeovers, has_orphans, has_others, has_peeks, seen
     FROM (
         SELECT f.*,
                CASE WHEN f.session_key IS NULL THEN 'HS401'
@@ -178,14 +201,62 @@ BEGIN
     END IF;
 
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
+    IF has_caps THEN
+        IF has_orphans THEN
+            DELETE FROM hansard.holds h USING unnest(drafts) d, hansard.sessions s
+            WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND s.session_key = d.session_key
+              AND h.conversation_id = s.conversation_id AND h.turn_no = d.orphan;
+        END IF;
+        -- What the prompt will hold is what the turn before came to, and the new words, four bytes to a token.
+        SELECT hansard.take_allowance(array_agg(c.limit_key), array_agg(c.parallel_turns), array_agg(c.tokens_per_day),
+                                      array_agg(c.reserve))
+        INTO allowances
+        FROM (
+            SELECT CASE WHEN d.verdict = 'new' AND (t.parallel_turns IS NOT NULL OR t.tokens_per_day IS NOT NULL)
+                        THEN limit_keys[d.item] END AS limit_key,
+                   t.parallel_turns, t.tokens_per_day,
+                   t.tokens_reserved + octet_length(words[d.item]) / 4
+                       + coalesce(p.prompt_tokens + p.completion_tokens, 0)::bigint AS reserve
+            FROM unnest(drafts) d
+            LEFT JOIN LATERAL (SELECT t.* FROM hansard.tiers t WHERE t.tier = tiers[d.item] LIMIT 1) AS t ON true
+            LEFT JOIN LATERAL (SELECT p.prompt_tokens, p.completion_tokens FROM hansard.turns p
+                               WHERE d.verdict = 'new' AND p.conversation_id = d.conversation_id
+                                 AND p.turn_no = d.turn_no - 1 LIMIT 1) AS p ON true
+            ORDER BY d.item
+        ) AS c;
+        IF EXISTS (SELECT FROM unnest(allowances) a WHERE a.refusal IS NOT NULL) THEN
+            refusals := ARRAY(SELECT a.refusal FROM unnest(allowances) a);
+        END IF;
+    END IF;
     IF has_limits THEN
         quotas := hansard.take_quota(
-            ARRAY(SELECT CASE WHEN d.verdict <> 'new' OR emissions[d.item] IS NULL THEN NULL
-                              WHEN d.user_id IS NULL THEN 'addr:' || addresses[d.item]
-                              ELSE 'user:' || d.user_id END
+            ARRAY(SELECT CASE WHEN d.verdict = 'new' AND emissions[d.item] IS NOT NULL AND refusals[d.item] IS NULL
+                              THEN limit_keys[d.item] END
                   FROM unnest(drafts) d),
             emissions, bursts);
-        has_others := has_others OR EXISTS (SELECT FROM unnest(quotas) q WHERE NOT q.is_granted);
+        IF EXISTS (SELECT FROM unnest(quotas) q WHERE NOT q.is_granted) THEN
+            refusals := ARRAY(SELECT CASE WHEN (quotas[d.item]).is_granted IS FALSE THEN 'HS429' ELSE refusals[d.item] END
+                              FROM unnest(drafts) d);
+        END IF;
+    END IF;
+    IF refusals IS NOT NULL THEN
+        has_others := true;
+        has_peeks := true;
+        PERFORM hansard.note_refusals(
+            refusals, limit_keys,
+            ARRAY(SELECT ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer FROM unnest(drafts) d),
+            ARRAY(SELECT jsonb_build_object('user_id', d.user_id, 'request_id', request_ids[d.item], 'tier', tiers[d.item])
+                         || CASE WHEN d.user_id IS NULL THEN jsonb_build_object('address', addresses[d.item]) ELSE '{}' END
+                  FROM unnest(drafts) d));
+    END IF;
+    IF has_peeks THEN
+        quotas := hansard.peek_quota(quotas, limit_keys, emissions, bursts);
+    END IF;
+    IF has_caps THEN
+        INSERT INTO hansard.holds (conversation_id, turn_no, limit_key, worker_id, tokens)
+        SELECT d.conversation_id, d.turn_no, limit_keys[d.item], worker, (allowances[d.item]).tokens_reserved
+        FROM unnest(drafts) d
+        WHERE d.verdict = 'new' AND refusals[d.item] IS NULL AND (allowances[d.item]).tokens_reserved IS NOT NULL;
     END IF;
 
     IF has_takeovers THEN
@@ -197,6 +268,10 @@ BEGIN
         SET open_worker = worker, last_activity = decided_at
         FROM unnest(drafts) d
         WHERE d.verdict = 'takeover' AND s.session_key = d.session_key;
+        UPDATE hansard.holds h
+        SET worker_id = worker
+        FROM unnest(drafts) d
+        WHERE d.verdict = 'takeover' AND h.conversation_id = d.conversation_id AND h.turn_no = d.turn_no;
     END IF;
 
     -- A turn that its worker left open makes way for the next one.
@@ -204,7 +279,7 @@ BEGIN
         UPDATE hansard.turns t
         SET state = 'failed', error_code = 'worker_lost', finished_at = decided_at
         FROM unnest(drafts) d, hansard.sessions s
-        WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND (quotas[d.item]).is_granted IS NOT FALSE
+        WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND refusals[d.item] IS NULL
           AND s.session_key = d.session_key
           AND t.conversation_id = s.conversation_id AND t.turn_no = d.orphan AND t.state = 'running';
     END IF;
@@ -220,7 +295,7 @@ BEGIN
         FROM unnest(drafts) d
         CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS salt WHERE d.item > 0) AS salted
         CROSS JOIN LATERAL (SELECT hansard.text_hash(salted.salt, words[d.item]) AS text_hash OFFSET 0) AS hashed
-        WHERE d.verdict = 'new' AND (quotas[d.item]).is_granted IS NOT FALSE
+        WHERE d.verdict = 'new' AND refusals[d.item] IS NULL
     ), updated AS (
         UPDATE hansard.sessions s
         SET conversation_id = o.conversation_id, next_turn = o.turn_no + 1, unanswered = o.unanswered,
@@ -258,9 +333,10 @@ BEGIN
                 ELSE c.texts END,
            CASE WHEN d.unanswered = 0 AND c.bytes <= most_bytes THEN k.turn_no END,
            NULL, NULL, NULL::integer, NULL::integer, NULL, tiers[d.item],
-           CASE WHEN (quotas[d.item]).is_granted THEN bursts[d.item] END,
+           CASE WHEN (quotas[d.item]).remaining IS NOT NULL THEN bursts[d.item] END,
            ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer,
-           (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, 0
+           (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, 0,
+           (allowances[d.item]).tokens_limit, (allowances[d.item]).tokens_remaining, (allowances[d.item]).reset_ms
     FROM unnest(drafts) d
     -- What the worker knows already, when that is part of what the model is to be shown.
     CROSS JOIN LATERAL (
@@ -278,16 +354,19 @@ BEGIN
               ORDER BY m.turn_no, m.position) AS m
     ) AS c
     WHERE d.verdict IN ('again', 'takeover')
-       OR (d.verdict = 'new' AND (quotas[d.item]).is_granted IS NOT FALSE);
+       OR (d.verdict = 'new' AND refusals[d.item] IS NULL);
 
     IF has_others THEN
         RETURN QUERY
-        SELECT d.item, CASE d.verdict WHEN 'new' THEN 'HS429' ELSE d.verdict END, d.session_key, d.conversation_id,
+        SELECT d.item, coalesce(refusals[d.item], d.verdict), d.session_key, d.conversation_id,
                d.turn_no, d.attempt::integer, NULL::text[], NULL::integer, m.text, t.model, t.prompt_tokens, t.completion_tokens,
                t.error_code, tiers[d.item],
-               CASE WHEN d.verdict = 'new' THEN bursts[d.item] END,
+               CASE WHEN (quotas[d.item]).remaining IS NOT NULL THEN bursts[d.item] END,
                ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer,
-               (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, (quotas[d.item]).retry_after_ms
+               (quotas[d.item]).remaining, (quotas[d.item]).reset_ms,
+               CASE refusals[d.item] WHEN 'HS429' THEN (quotas[d.item]).retry_after_ms
+                                     ELSE (allowances[d.item]).retry_after_ms END,
+               (allowances[d.item]).tokens_limit, (allowances[d.item]).tokens_remaining, (allowances[d.item]).reset_ms
         FROM unnest(drafts) d
         LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
                            WHERE d.verdict = 'replayed' AND t.conversation_id = d.conversation_id
@@ -295,7 +374,7 @@ BEGIN
         LEFT JOIN LATERAL (SELECT m.text FROM hansard.messages m
                            WHERE t.state = 'completed' AND m.conversation_id = t.conversation_id
                              AND m.turn_no = t.turn_no AND m.position = 2 LIMIT 1) AS m ON true
-        WHERE d.verdict NOT IN ('new', 'again', 'takeover') OR (quotas[d.item]).is_granted IS FALSE;
+        WHERE d.verdict NOT IN ('new', 'again', 'takeover') OR refusals[d.item] IS NOT NULL;
     END IF;
 END
 $$;
@@ -310,7 +389,8 @@ COMMENT ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, byt
     'only what comes after that turn, which the worker knows), '
     'waiting (the conversation, or this very key, is being worked on: ask again), replayed (the key''s turn has ended: '
     'reply, or error_code), HS401 (unknown or revoked key), HS422 (the key was used for another request), HS429 (rate '
-    'limit; retry_after_ms). All but accepted store nothing and cost no quota. A repeat of the very request that opened a '
+    'limit; retry_after_ms), HS430 (as many turns open as the tier allows), HS431 (the day''s tokens are used up or '
+    'reserved). quota_* and tokens_* tell what the caller may still ask, whatever the outcome. All but accepted store nothing and cost no quota. A repeat of the very request that opened a '
     'turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
     'Raises HS503 when the worker itself is not registered or was declared dead.';
 GRANT EXECUTE ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],

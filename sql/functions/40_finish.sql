@@ -18,6 +18,8 @@ AS $$
 DECLARE
     decided_at timestamptz;
     written    integer[];
+    held       text[]; -- limit keys of those that have caps
+    used       bigint[];
 BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
     decided_at := clock_timestamp();
@@ -63,8 +65,20 @@ BEGIN
             unanswered = s.unanswered + (c.state <> 'completed')::integer
         FROM turned c
         WHERE s.session_key = c.session_key
+    ), released AS (
+        DELETE FROM hansard.holds h
+        USING turned c
+        WHERE h.conversation_id = c.conversation_id AND h.turn_no = c.turn_no
+        -- A model that does not tell costs what was reserved; one that failed without a word, nothing.
+        RETURNING h.limit_key, coalesce(prompt_counts[c.item] + completion_counts[c.item]::bigint,
+                                        CASE c.state WHEN 'completed' THEN h.tokens ELSE 0 END) AS tokens
     )
-    SELECT array_agg(c.item) INTO written FROM turned c;
+    SELECT array_agg(c.item), (SELECT array_agg(r.limit_key) FROM released r), (SELECT array_agg(r.tokens) FROM released r)
+    INTO written, held, used
+    FROM turned c;
+    IF held IS NOT NULL THEN
+        PERFORM hansard.settle_holds(held, used);
+    END IF;
 
     RETURN QUERY SELECT i, 'finished' FROM unnest(written) i;
     IF cardinality(written) = cardinality(workers) THEN

@@ -121,6 +121,7 @@ BEGIN
     SET state = 'cancelled', error_code = 'turn_cancelled', finished_at = erased_at
     WHERE t.conversation_id = ANY (ids) AND t.state IN ('queued', 'running');
     GET DIAGNOSTICS open_turns = ROW_COUNT;
+    DELETE FROM hansard.holds h WHERE h.conversation_id = ANY (ids);
     -- The fingerprint is a hash without salt: it would tell whether certain words were asked.
     UPDATE hansard.turns t SET address = NULL, fingerprint = '' WHERE t.conversation_id = ANY (ids);
     GET DIAGNOSTICS turns = ROW_COUNT;

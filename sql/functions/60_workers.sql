@@ -3,8 +3,113 @@
 -- A turn is open only while its worker lives, so there is no lease a turn to renew: one heartbeat a worker is all. The
 -- turns of the dead are closed by whoever comes first: the next turn of the conversation (accept_turns), or the reaper.
 
+--
+-- Permits for calls to the model are leased at the same time, when the fleet has a cap. Overshoot is zero because
+--   · what a worker holds is never taken from it: it gives back by limiting itself first and saying so then;
+--   · a lease is counted from before its heartbeat was sent, and a worker begins no call after it;
+--   · permits of a worker that is not heard of are free only when all calls it may have begun have ended.
+
 SET LOCAL ROLE hansard_owner;
 
+CREATE OR REPLACE FUNCTION hansard.fair_shares(total integer, wanted integer[], most integer[]) RETURNS integer[]
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    shares   integer[] := array_fill(0, ARRAY[cardinality(wanted)]);
+    ceilings integer[];
+    remaining integer := total;
+    left_over integer;
+    given     integer;
+    i         integer;
+BEGIN
+    FOREACH ceilings SLICE 1 IN ARRAY ARRAY[wanted, most] LOOP
+        left_over := cardinality(wanted);
+        -- From the most modest on: each gets what it has use for, or an equal part of what is left.
+        FOR i IN SELECT n FROM generate_subscripts(wanted, 1) n ORDER BY least(ceilings[n], most[n]) - shares[n], n LOOP
+            given := least(greatest(least(ceilings[i], most[i]) - shares[i], 0), remaining / left_over);
+            shares[i] := shares[i] + given;
+            remaining := remaining - given;
+            left_over := left_over - 1;
+        END LOOP;
+    END LOOP;
+    RETURN shares;
+END
+$$;
+COMMENT ON FUNCTION hansard.fair_shares(integer, integer[], integer[]) IS
+    'Max-min fair shares (Bertsekas and Gallager, Data Networks, 6.5.2) of a total in whole numbers: first as far as each wants, '
+    'then what is left over, as far as each takes at most.';
+
+CREATE OR REPLACE FUNCTION hansard_api.lease_permits(worker uuid, name text, version text, beat_no integer, before uuid,
+                                                     holding integer, wanted integer, most integer, cap integer,
+                                                     lease_ms integer, call_ms integer) RETURNS integer[]
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    beat     timestamptz;
+    own      hansard.workers;
+    others   integer; -- permits that are not ours
+    withheld integer; -- ... of workers that begin no calls any more, or know no leases
+    share    integer := most;
+    granted  integer := most;
+BEGIN
+    IF cap > 0 THEN
+        -- One at a time: who registers cannot be seen by who registers at the same moment. The numbers say "hansard", "permits".
+        PERFORM pg_advisory_xact_lock(7265, 1);
+    END IF;
+    beat := clock_timestamp();
+    UPDATE hansard.workers w SET permits = 0, permits_until = beat WHERE cap > 0 AND w.worker_id = before;
+    SELECT * INTO own FROM hansard.workers w WHERE w.worker_id = worker FOR UPDATE;
+    IF own.lost_at IS NOT NULL THEN
+        RAISE EXCEPTION 'worker % was declared lost', worker USING ERRCODE = 'HS503';
+    END IF;
+    IF lease_permits.beat_no < own.beat_no THEN
+        RAISE EXCEPTION 'a later heartbeat of worker % has come before', worker USING ERRCODE = 'HS409';
+    END IF;
+    IF cap > 0 THEN
+        -- A worker of the release before knows no leases: it may call while it lives, and its calls end some time after.
+        SELECT coalesce(sum(w.permits), 0),
+               least(coalesce(sum(w.permits) FILTER (WHERE w.lost_at IS NOT NULL OR w.leased_until <= beat OR w.leased_until IS NULL), 0), cap)
+        INTO others, withheld
+        FROM hansard.workers w
+        WHERE w.worker_id <> worker
+          AND coalesce(w.permits_until, w.heartbeat_at + hansard.worker_patience() + call_ms * interval '1 ms') > beat;
+        SELECT (hansard.fair_shares(cap - withheld, f.wants, f.mosts))[f.place] INTO share
+        FROM (SELECT array_agg(w.wanted ORDER BY w.worker_id) AS wants, array_agg(w.most ORDER BY w.worker_id) AS mosts,
+                     count(*) FILTER (WHERE w.worker_id <= worker) AS place
+              FROM (SELECT w.worker_id, w.wanted, w.most
+                    FROM hansard.workers w
+                    WHERE w.worker_id <> worker AND w.lost_at IS NULL AND w.leased_until > beat
+                    UNION ALL
+                    SELECT worker, lease_permits.wanted, lease_permits.most) AS w) AS f;
+        granted := least(greatest(share, holding), greatest(cap - others, 0));
+    END IF;
+    INSERT INTO hansard.workers AS w (worker_id, name, version, started_at, heartbeat_at, permits, beat_no, wanted, most,
+                                      leased_until, permits_until)
+    VALUES (worker, lease_permits.name, lease_permits.version, beat, beat, greatest(granted, holding),
+            lease_permits.beat_no, lease_permits.wanted, lease_permits.most,
+            CASE WHEN cap > 0 THEN beat + lease_ms * interval '1 ms' END,
+            CASE WHEN cap > 0 THEN beat + (lease_ms + call_ms::bigint + 2000) * interval '1 ms' END)
+    ON CONFLICT (worker_id) DO UPDATE
+    SET heartbeat_at = beat, permits = excluded.permits, beat_no = excluded.beat_no, wanted = excluded.wanted,
+        most = excluded.most, leased_until = excluded.leased_until, permits_until = excluded.permits_until;
+    RETURN ARRAY[(SELECT max(m.version) FROM hansard.schema_migrations m), granted, least(share, granted)];
+END
+$$;
+COMMENT ON FUNCTION hansard_api.lease_permits(uuid, text, text, integer, uuid, integer, integer, integer, integer, integer, integer) IS
+    'This worker is alive (its first call registers it), and wants permits. Arguments: its id, name and version; number of the '
+    'heartbeat, rising; the id it had before it was declared lost (NULL: none), whose permits it gives back; permits it '
+    'limits itself to now, or has in use if those are more; permits it has use for; permits it takes at most; the cap of the '
+    'fleet (0: none, everybody gets what he takes at most); for how long it will begin calls without a new heartbeat, counted '
+    'from before it sent this one; how long a call takes at most. '
+    'Gives the schema''s version, the permits leased, and those it should come down to, for others want some. '
+    'HS503: it was declared dead, and has to go on under a new id. HS409: this heartbeat is older than the last.';
+GRANT EXECUTE ON FUNCTION hansard_api.lease_permits(uuid, text, text, integer, uuid, integer, integer, integer, integer, integer, integer)
+    TO hansard_app;
+
+-- For workers of the release before.
 CREATE OR REPLACE FUNCTION hansard_api.heartbeat(worker uuid, name text, version text, permits integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -56,24 +161,30 @@ BEGIN
         GET DIAGNOSTICS closed = ROW_COUNT;
     END IF;
     IF NOT EXISTS (SELECT FROM hansard.sessions s WHERE s.open_worker = dead) THEN
-        DELETE FROM hansard.workers w WHERE w.worker_id = dead;
+        DELETE FROM hansard.holds h WHERE h.worker_id = dead;
+        DELETE FROM hansard.workers w WHERE w.worker_id = dead AND coalesce(w.permits_until <= closed_at, true);
+        UPDATE hansard.workers w SET buried_at = closed_at WHERE w.worker_id = dead;
     END IF;
     RETURN closed;
 END
 $$;
 COMMENT ON FUNCTION hansard.bury_worker(uuid) IS
-    'Closes the turns a worker left open, as failed: worker_lost, and forgets it when none is left. The number closed.';
+    'Closes the turns a worker left open, as failed: worker_lost, and forgets it when none is left and its permits are free. '
+    'The number closed.';
 
 CREATE OR REPLACE FUNCTION hansard_api.leave(worker uuid) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    UPDATE hansard.workers w SET lost_at = clock_timestamp() WHERE w.worker_id = leave.worker AND w.lost_at IS NULL;
+    UPDATE hansard.workers w
+    SET lost_at = clock_timestamp(), permits_until = clock_timestamp()
+    WHERE w.worker_id = leave.worker AND w.lost_at IS NULL;
     RETURN hansard.bury_worker(worker);
 END
 $$;
-COMMENT ON FUNCTION hansard_api.leave(uuid) IS 'A worker stops: what it leaves open is closed. The number closed.';
+COMMENT ON FUNCTION hansard_api.leave(uuid) IS
+    'A worker stops, and calls the model no more: what it leaves open is closed, its permits are free. The number closed.';
 GRANT EXECUTE ON FUNCTION hansard_api.leave(uuid) TO hansard_app;
 
 CREATE OR REPLACE FUNCTION hansard_api.reap_workers() RETURNS integer
@@ -94,11 +205,15 @@ BEGIN
     -- the dead worker that was under way when it was declared lost.
     FOR dead IN
         SELECT w.worker_id FROM hansard.workers w
-        WHERE w.lost_at < looked_at - interval '10 seconds'
+        WHERE w.lost_at < looked_at - interval '10 seconds' AND w.buried_at IS NULL
         ORDER BY w.worker_id FOR UPDATE SKIP LOCKED
     LOOP
         closed := closed + hansard.bury_worker(dead);
     END LOOP;
+    DELETE FROM hansard.workers w
+    WHERE w.worker_id = ANY (ARRAY(SELECT v.worker_id FROM hansard.workers v
+                                   WHERE v.buried_at IS NOT NULL AND v.permits_until < looked_at
+                                   ORDER BY v.worker_id FOR UPDATE SKIP LOCKED));
     RETURN closed;
 END
 $$;

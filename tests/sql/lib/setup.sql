@@ -40,7 +40,8 @@ CREATE FUNCTION help.ask(worker text, asks jsonb, most_messages integer DEFAULT 
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
                history text[], history_after integer, reply text, model text, prompt_tokens integer,
                completion_tokens integer, error_code text, policy text, quota_limit integer, quota_window_s integer,
-               quota_remaining integer, quota_reset_ms integer, retry_after_ms integer)
+               quota_remaining integer, quota_reset_ms integer, retry_after_ms integer,
+               tokens_limit bigint, tokens_remaining bigint, tokens_reset_ms integer)
 LANGUAGE sql
 AS $$
     SELECT accepted.*
@@ -134,7 +135,10 @@ AS $$
                       (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.conversations r), '|',
                       (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.turns r), '|',
                       (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.messages r), '|',
-                      (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.rate_limits r)))
+                      (SELECT string_agg(r::text, ',' ORDER BY r::text) FROM hansard.holds r), '|',
+                      (SELECT string_agg(a.limit_key || a.day || a.tokens_spent, ',' ORDER BY a.limit_key) FROM hansard.allowances a), '|',
+                      (SELECT string_agg(concat(l.limit_key, l.tat_us, l.granted), ',' ORDER BY l.limit_key)
+                       FROM hansard.rate_limits l)))
 $$;
 
 -- What a role gets for a statement: the SQLSTATE, or 'done'. It is undone in any case.
