@@ -38,6 +38,8 @@
     X(TEXT, llm_model, "HANSARD_LLM_MODEL", 1, 200, "demo", "text", "Model asked for.")            \
     X(COUNT, llm_concurrency, "HANSARD_LLM_CONCURRENCY", 1, 100000, "10", "calls",                 \
       "Model calls in flight per worker.")                                                         \
+    X(COUNT, cluster_concurrency, "HANSARD_CLUSTER_CONCURRENCY", 0, 1000000, "0", "calls",         \
+      "Model calls in flight of all workers together, the same for each; 0: no such cap.")         \
     X(DURATION, llm_connect_timeout, "HANSARD_LLM_CONNECT_TIMEOUT", 10, 60000, "5s", "duration",   \
       "Longest wait for a connection to the model server.")                                        \
     X(DURATION, llm_first_byte_timeout, "HANSARD_LLM_FIRST_BYTE_TIMEOUT", 10, 3600000, "60s",      \

@@ -29,12 +29,17 @@ enum err_fault { FAULT_NONE, FAULT_CLIENT, FAULT_US, FAULT_MODEL, FAULT_DATABASE
     X(KEY_REUSED, "idempotency_key_reused", 422, CLIENT, false, "HS422",                           \
       "The idempotency key was used with another request")                                         \
     X(RATE_LIMITED, "rate_limited", 429, CLIENT, true, "HS429", "The rate limit is reached")       \
+    X(OPEN_TURNS, "too_many_open_turns", 429, CLIENT, true, "HS430", "Too many turns are open")    \
+    X(TOKENS, "token_limit_reached", 429, CLIENT, true, "HS431", "The day's tokens are used up")   \
     X(HEADERS_TOO_LARGE, "headers_too_large", 431, CLIENT, false, NULL,                            \
       "The headers are too large")                                                                 \
     X(INTERNAL, "internal_error", 500, US, false, NULL, "Something went wrong here")               \
     X(MODEL_FAILED, "model_failed", 502, MODEL, false, "HS502", "The model failed to answer")      \
     X(WORKER_LOST, "worker_lost", 502, US, false, "HS503", "The worker of this turn was lost")     \
     X(QUEUE_FULL, "queue_full", 503, US, true, NULL, "Too many turns are waiting")                 \
+    X(QUEUE_SLOW, "queue_too_slow", 503, US, true, NULL,                                           \
+      "The wait would outlast the request's time")                                                 \
+    X(MODEL_DOWN, "model_unavailable", 503, MODEL, true, NULL, "The model is not available")       \
     X(DRAINING, "draining", 503, US, true, NULL, "This worker is stopping")                        \
     X(DB_DOWN, "database_unavailable", 503, DATABASE, true, NULL, "The database is not available") \
     X(MODEL_TIMEOUT, "model_timeout", 504, MODEL, false, "HS504", "The model was too slow")

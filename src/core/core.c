@@ -27,7 +27,6 @@ struct core *core_open(const struct config *c, struct err *e)
 {
     struct core *core = mem_zero(sizeof *core);
     core->config = c;
-    core->most_turns = (size_t)(c->llm_concurrency + c->queue_limit);
     list_init(&core->turns);
     pthread_mutex_init(&core->lock, NULL);
     thread_cond_init(&core->changed);
@@ -41,13 +40,20 @@ struct core *core_open(const struct config *c, struct err *e)
         return NULL;
     }
     core->timers = timers_new("keeper");
-    gate_init(&core->gate, (int)c->llm_concurrency, core->timers);
-    line_init(&core->line, core->most_turns, core->timers);
+    const struct gate_options gate = {.permits = (int)c->llm_concurrency,
+                                      .most = (size_t)(c->llm_concurrency + c->queue_limit),
+                                      .has_leases = c->cluster_concurrency > 0,
+                                      .timers = core->timers};
+    gate_init(&core->gate, &gate);
+    callers_init(&core->callers);
+    line_init(&core->line, gate.most, core->timers);
     history_init(&core->history, (size_t)c->history_cache);
     core->forgetting.fire = forget;
     timer_start(core->timers, &core->forgetting, clock_mono_ms() + FORGET_MS);
     prompt_init(&core->prompt, c);
-    keeper_init(&core->keeper, c, core->db, core->timers);
+    const struct keeper_options keeper = {
+        .config = c, .db = core->db, .timers = core->timers, .gate = &core->gate};
+    keeper_init(&core->keeper, &keeper);
     return core;
 }
 
@@ -127,6 +133,7 @@ void core_close(struct core *c)
     history_fini(&c->history);
     line_fini(&c->line);
     gate_fini(&c->gate);
+    callers_fini(&c->callers);
     prompt_fini(&c->prompt);
     timers_free(c->timers);
     pthread_cond_destroy(&c->changed);

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include "core/callers.h"
 #include "core/core.h"
 #include "core/gate.h"
 #include "core/history.h"
@@ -23,6 +24,7 @@ struct core {
     struct db *db;
     struct llm *llm;
     struct gate gate;
+    struct callers callers;
     struct line line;
     struct history history;
     struct timer forgetting; /* what history has kept for long */
@@ -33,7 +35,6 @@ struct core {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* no turn is open; the leaving call is over */
     struct list turns;      /* lock: all there are */
-    size_t most_turns;      /* frozen */
     bool is_draining;       /* lock: no new turns */
     bool is_closing;        /* lock: nothing goes to the model any more, nobody waits */
     bool has_left;          /* lock */

@@ -3,35 +3,193 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 
-void gate_init(struct gate *g, int permits, struct timers *timers)
+#define RETRY_MOST_MS 60000
+
+void gate_init(struct gate *g, const struct gate_options *o)
 {
-    *g = (struct gate){.timers = timers, .permits = permits};
-    int made = sem_init(&g->free, 0, (unsigned)permits);
+    *g = (struct gate){.options = *o,
+                       .leased = o->has_leases ? 0 : o->permits,
+                       .leased_until_ms = o->has_leases ? 0 : INT64_MAX,
+                       .bearable = o->permits,
+                       .posted = o->has_leases ? 0 : o->permits};
+    int made = sem_init(&g->free, 0, (unsigned)g->posted);
     assert(made == 0);
     pthread_mutex_init(&g->lock, NULL);
-    list_init(&g->waiting);
-    metrics_set(METRIC_GATE_PERMITS, 0, permits);
+    for (size_t i = 0; i < GATE_CLASSES; i++)
+        rota_init(&g->rotas[i], o->most);
+    metrics_set(METRIC_GATE_PERMITS, 0, g->posted);
 }
 
 void gate_fini(struct gate *g)
 {
+    for (size_t i = 0; i < GATE_CLASSES; i++)
+        rota_fini(&g->rotas[i]);
     pthread_mutex_destroy(&g->lock);
     sem_destroy(&g->free);
 }
 
-static bool take_permit_locked(struct gate *g, const struct gate_place *p)
+/* ---- permits --------------------------------------------------------------------------------- */
+
+static int limit_locked(const struct gate *g)
 {
-    if (sem_trywait(&g->free) != 0)
+    int limit = g->options.permits;
+    limit = g->leased < limit ? g->leased : limit;
+    return g->bearable < limit ? g->bearable : limit;
+}
+
+/* The semaphore holds what the limit leaves over. */
+static void fit_locked(struct gate *g)
+{
+    int room = limit_locked(g) - g->in_use;
+    for (; g->posted < room; g->posted++)
+        sem_post(&g->free);
+    for (; g->posted > 0 && g->posted > room; g->posted--)
+        if (sem_trywait(&g->free) != 0)
+            assert(!"the semaphore has fewer permits than were posted");
+}
+
+static bool take_permit_locked(struct gate *g, int64_t now_us)
+{
+    if (now_us / 1000 >= g->leased_until_ms || sem_trywait(&g->free) != 0)
         return false;
+    g->posted--;
     g->in_use++;
-    assert(g->in_use <= g->permits);
+    assert(g->in_use <= limit_locked(g));
     if (g->in_use > g->high_water) {
         g->high_water = g->in_use;
         metrics_set(METRIC_GATE_HIGH_WATER, 0, g->high_water);
     }
     metrics_add(METRIC_GATE_IN_USE, 0, 1);
-    metrics_observe(METRIC_GATE_SECONDS, 0, (double)(clock_mono_us() - p->since_us) / 1e6);
     return true;
+}
+
+static void let_in(struct gate_place *p, int64_t now_us)
+{
+    p->admitted_ms = now_us / 1000;
+    metrics_observe(METRIC_GATE_SECONDS, 0, (double)(now_us - p->since_us) / 1e6);
+}
+
+/* ---- who is next ----------------------------------------------------------------------------- */
+
+static struct rota *rota_of(struct gate *g, const struct gate_place *p)
+{
+    return &g->rotas[p->class];
+}
+
+static bool has_waiting_locked(const struct gate *g)
+{
+    return g->rotas[GATE_LIVE].waiting > 0 || g->rotas[GATE_JOB].waiting > 0;
+}
+
+/* One that has a permit now; NULL: none waits, or none is free. */
+static struct gate_place *admit_locked(struct gate *g)
+{
+    struct rota *live = &g->rotas[GATE_LIVE], *jobs = &g->rotas[GATE_JOB];
+    int64_t now_us = clock_mono_us();
+    if (!has_waiting_locked(g) || !take_permit_locked(g, now_us))
+        return NULL;
+    bool is_job = jobs->waiting > 0 && (live->waiting == 0 || g->since_job + 1 >= GATE_JOB_SHARE);
+    g->since_job = is_job || jobs->waiting == 0 ? 0 : g->since_job + 1;
+    struct gate_place *p = CONTAINER_OF(rota_take(is_job ? jobs : live), struct gate_place, rota);
+    let_in(p, now_us);
+    return p;
+}
+
+/* Lets in whoever can be, one after another: each is called without the lock. */
+static void admit_all(struct gate *g)
+{
+    for (;;) {
+        pthread_mutex_lock(&g->lock);
+        struct gate_place *next = admit_locked(g);
+        pthread_mutex_unlock(&g->lock);
+        if (!next)
+            return;
+        metrics_add(METRIC_GATE_WAITING, 0, -1);
+        timer_stop_and_wait(g->options.timers, &next->timer);
+        next->admitted(next);
+    }
+}
+
+/* ---- how long it would take ------------------------------------------------------------------ */
+
+/* Until one with so many before it gets a permit, by the pace of the calls. 0: at once, or nobody
+ * knows: nothing was called yet, or nothing may be called for the moment. */
+static int64_t wait_ms_locked(const struct gate *g, size_t ahead)
+{
+    int limit = limit_locked(g);
+    int64_t ends = (int64_t)ahead + g->in_use + 1 - limit;
+    if (limit <= 0 || ends <= 0)
+        return 0;
+    return ends * g->call_us / limit / 1000;
+}
+
+static size_t ahead_locked(const struct gate *g, const struct gate_place *p)
+{
+    const struct rota *live = &g->rotas[GATE_LIVE], *jobs = &g->rotas[GATE_JOB];
+    if (p->class == GATE_JOB)
+        return rota_ahead(jobs, &p->rota) + live->waiting + live->coming;
+    size_t ahead = rota_ahead(live, &p->rota);
+    return jobs->waiting > 0 ? ahead + ahead / (GATE_JOB_SHARE - 1) : ahead;
+}
+
+/* The mean of what calls take, newer ones weighing more: as TCP smooths round trips (RFC 6298, 2.3). */
+static void note_call_locked(struct gate *g, int64_t us)
+{
+    us = us > 0 ? us : 1;
+    g->call_us = g->call_us == 0 ? us : g->call_us + (us - g->call_us) / 8;
+    g->call_us = g->call_us > 0 ? g->call_us : 1;
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+bool gate_arrive(struct gate *g, struct gate_place *p, const struct hash *caller, int64_t *wait_ms)
+{
+    size_t queue = g->options.most - (size_t)g->options.permits;
+    p->gate = g;
+    pthread_mutex_lock(&g->lock);
+    struct rota *r = rota_of(g, p);
+    size_t held = g->rotas[GATE_LIVE].held + g->rotas[GATE_JOB].held;
+    size_t kept = queue / 8;
+    bool has_room = held < g->options.most;
+    if (has_room && held >= g->options.most - kept)
+        has_room = rota_held(r, caller) < kept;
+    if (has_room)
+        rota_hold(r, &p->rota, caller);
+    else
+        *wait_ms = wait_ms_locked(g, held);
+    pthread_mutex_unlock(&g->lock);
+    if (!has_room && *wait_ms > RETRY_MOST_MS)
+        *wait_ms = RETRY_MOST_MS;
+    return has_room;
+}
+
+void gate_depart(struct gate *g, struct gate_place *p)
+{
+    pthread_mutex_lock(&g->lock);
+    if (p->rota.is_coming) /* the worker stopped before it was known */
+        rota_go(rota_of(g, p), &p->rota);
+    rota_release(rota_of(g, p), &p->rota);
+    pthread_mutex_unlock(&g->lock);
+}
+
+bool gate_come(struct gate *g, struct gate_place *p, int64_t deadline_ms, int64_t *wait_ms)
+{
+    int64_t left_ms = deadline_ms - clock_mono_ms();
+    pthread_mutex_lock(&g->lock);
+    int64_t wait = wait_ms_locked(g, ahead_locked(g, p));
+    bool is_in_time = wait == 0 || wait <= left_ms;
+    if (is_in_time)
+        rota_come(rota_of(g, p), &p->rota);
+    pthread_mutex_unlock(&g->lock);
+    *wait_ms = wait - left_ms < RETRY_MOST_MS ? wait - left_ms : RETRY_MOST_MS;
+    return is_in_time;
+}
+
+void gate_quit(struct gate *g, struct gate_place *p)
+{
+    pthread_mutex_lock(&g->lock);
+    rota_go(rota_of(g, p), &p->rota);
+    pthread_mutex_unlock(&g->lock);
 }
 
 static void on_deadline(struct timer *timer)
@@ -40,9 +198,9 @@ static void on_deadline(struct timer *timer)
     struct gate *g = p->gate;
     pthread_mutex_lock(&g->lock);
     /* Else it was let in, or turned away by gate_close, in this very moment. */
-    bool was_waiting = !g->is_closed && list_is_linked(&p->node);
+    bool was_waiting = !g->is_closed && list_is_linked(&p->rota.node);
     if (was_waiting)
-        list_remove(&g->waiting, &p->node);
+        rota_leave(rota_of(g, p), &p->rota);
     pthread_mutex_unlock(&g->lock);
     if (!was_waiting)
         return;
@@ -53,16 +211,18 @@ static void on_deadline(struct timer *timer)
 
 bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
 {
-    p->gate = g;
     p->timer = (struct timer){.fire = on_deadline};
     p->since_us = clock_mono_us();
     pthread_mutex_lock(&g->lock);
+    rota_go(rota_of(g, p), &p->rota);
     /* Nobody overtakes: a permit that is free while others wait is theirs. */
     bool is_closed = g->is_closed;
-    bool has_permit = !is_closed && g->waiting.count == 0 && take_permit_locked(g, p);
-    if (!has_permit && !is_closed) {
-        list_append(&g->waiting, &p->node);
-        timer_start(g->timers, &p->timer, deadline_ms);
+    bool has_permit = !is_closed && !has_waiting_locked(g) && take_permit_locked(g, p->since_us);
+    if (has_permit) {
+        let_in(p, p->since_us);
+    } else if (!is_closed) {
+        rota_wait(rota_of(g, p), &p->rota);
+        timer_start(g->options.timers, &p->timer, deadline_ms);
         metrics_add(METRIC_GATE_WAITING, 0, 1);
     }
     pthread_mutex_unlock(&g->lock);
@@ -73,46 +233,71 @@ bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
 
 void gate_close(struct gate *g)
 {
-    struct list out;
-    list_init(&out);
     pthread_mutex_lock(&g->lock);
     g->is_closed = true;
-    for (struct list_node *n; (n = list_take_first(&g->waiting));)
-        list_append(&out, n);
     pthread_mutex_unlock(&g->lock);
-    for (struct list_node *n; (n = list_take_first(&out));) {
-        struct gate_place *p = CONTAINER_OF(n, struct gate_place, node);
-        metrics_add(METRIC_GATE_WAITING, 0, -1);
-        timer_stop_and_wait(g->timers, &p->timer);
-        p->expired(p);
+    for (size_t i = 0; i < GATE_CLASSES; i++) {
+        for (;;) {
+            pthread_mutex_lock(&g->lock);
+            struct rota_place *next = rota_take(&g->rotas[i]);
+            pthread_mutex_unlock(&g->lock);
+            if (!next)
+                break;
+            struct gate_place *p = CONTAINER_OF(next, struct gate_place, rota);
+            metrics_add(METRIC_GATE_WAITING, 0, -1);
+            timer_stop_and_wait(g->options.timers, &p->timer);
+            p->expired(p);
+        }
     }
 }
 
-/* The next that has a permit now; NULL: none waits, or none is free. */
-static struct gate_place *admit_locked(struct gate *g)
-{
-    struct list_node *n = list_first(&g->waiting);
-    if (!n)
-        return NULL;
-    struct gate_place *p = CONTAINER_OF(n, struct gate_place, node);
-    if (!take_permit_locked(g, p))
-        return NULL;
-    list_remove(&g->waiting, n);
-    return p;
-}
-
-void gate_leave(struct gate *g)
+void gate_leave(struct gate *g, struct gate_place *p)
 {
     pthread_mutex_lock(&g->lock);
     assert(g->in_use > 0);
     g->in_use--;
     metrics_add(METRIC_GATE_IN_USE, 0, -1);
-    sem_post(&g->free);
-    struct gate_place *next = admit_locked(g);
+    note_call_locked(g, clock_mono_us() - p->admitted_ms * 1000);
+    fit_locked(g);
     pthread_mutex_unlock(&g->lock);
-    if (!next)
-        return;
-    metrics_add(METRIC_GATE_WAITING, 0, -1);
-    timer_stop_and_wait(g->timers, &next->timer);
-    next->admitted(next);
+    admit_all(g);
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Unlocks. */
+static void fit(struct gate *g)
+{
+    fit_locked(g);
+    metrics_set(METRIC_GATE_PERMITS, 0, limit_locked(g));
+    pthread_mutex_unlock(&g->lock);
+    admit_all(g);
+}
+
+void gate_bear(struct gate *g, int permits)
+{
+    pthread_mutex_lock(&g->lock);
+    g->bearable = permits;
+    fit(g);
+}
+
+void gate_lease(struct gate *g, int permits, int64_t until_ms)
+{
+    pthread_mutex_lock(&g->lock);
+    g->leased = permits;
+    g->leased_until_ms = until_ms;
+    fit(g);
+}
+
+void gate_tell(struct gate *g, struct gate_report *out)
+{
+    pthread_mutex_lock(&g->lock);
+    size_t wanted = (size_t)g->in_use;
+    for (size_t i = 0; i < GATE_CLASSES; i++)
+        wanted += g->rotas[i].waiting + g->rotas[i].coming;
+    int bearable = g->bearable < g->options.permits ? g->bearable : g->options.permits;
+    bearable = bearable > g->in_use ? bearable : g->in_use;
+    *out = (struct gate_report){.in_use = g->in_use,
+                                .wanted = wanted < (size_t)bearable ? (int)wanted : bearable};
+    pthread_mutex_unlock(&g->lock);
 }

@@ -6,16 +6,24 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
 #include "base/thread.h"
 #include "base/version.h"
 #include "db/store.h"
 
 #define HEARTBEAT_MS 2000
-#define CALL_MS 5000    /* patience with one call */
+#define TRADE_MS 500 /* while permits have to move between workers */
+#define LEASE_MS                                                                                   \
+    6000             /* from before a heartbeat was sent: so long calls may begin without another */
+#define CALL_MS 5000 /* patience with one call */
 #define UNHEARD_MS 7000 /* since the last heartbeat: the database counts as away */
 #define REAPING_MS 5000
 #define PARTITIONS_MS (24LL * 3600 * 1000)
-#define AGAIN_MS 500 /* after a failure */
+#define SWEEP_MS 10000
+#define SWEEP_ROWS "2000"
+#define SWEEP_PAGE_MS 100 /* until the next page */
+#define AGAIN_MS 500      /* after a failure */
 
 /* ---- duties ---------------------------------------------------------------------------------- */
 
@@ -59,49 +67,101 @@ static void begin(struct keeper *k, struct keeper_duty *d)
 
 /* ---- heartbeat ------------------------------------------------------------------------------- */
 
+static bool has_cap(const struct keeper *k)
+{
+    return k->config->cluster_concurrency > 0;
+}
+
 static void take_new_id_locked(struct keeper *k)
 {
     struct uuid id = uuid_v7(clock_unix_ms());
+    memcpy(k->beat.before, k->worker, sizeof k->beat.before);
     uuid_format(&id, k->worker);
     db_set_worker(k->db, &id);
+    k->beat.number = 0;
 }
 
 static void ask_heartbeat(struct call_item *item, struct keeper *k)
 {
+    struct keeper_beat *b = &k->beat;
+    struct gate_report gate;
+    b->sent_ms = clock_mono_ms();
+    b->number++;
     pthread_mutex_lock(&k->lock);
-    memcpy(k->asked_as, k->worker, sizeof k->asked_as);
+    memcpy(b->worker, k->worker, sizeof b->worker);
     pthread_mutex_unlock(&k->lock);
-    const struct store_heartbeat h = {.worker = k->asked_as,
+    gate_tell(k->gate, &gate);
+    /* Only what was leased in time may have been used; and what is in use is held, whatever else. */
+    int holding = b->sent_ms < b->leased_until_ms ? b->leased : 0;
+    holding = gate.in_use > holding ? gate.in_use : holding;
+    const int numbers[] = {b->number,
+                           has_cap(k) ? holding : 0,
+                           gate.wanted,
+                           (int)k->config->llm_concurrency,
+                           (int)k->config->cluster_concurrency,
+                           LEASE_MS,
+                           (int)k->config->llm_total_timeout};
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        snprintf(b->numbers[i], sizeof b->numbers[i], "%d", numbers[i]);
+    const struct store_lease lease = {.worker = b->worker,
                                       .name = k->config->listen,
                                       .version = HANSARD_VERSION,
-                                      .permits = k->permits};
-    store_heartbeat(item, &h);
+                                      .beat_no = b->numbers[0],
+                                      .before = b->before[0] ? b->before : NULL,
+                                      .holding = b->numbers[1],
+                                      .wanted = b->numbers[2],
+                                      .most = b->numbers[3],
+                                      .cap = b->numbers[4],
+                                      .lease_ms = b->numbers[5],
+                                      .call_ms = b->numbers[6]};
+    store_lease_permits(item, &lease);
+}
+
+/* "{version,granted,target}" */
+static bool read_lease(const char *text, int out[3])
+{
+    return text && sscanf(text, "{%d,%d,%d}", &out[0], &out[1], &out[2]) == 3;
+}
+
+/* What is left of the grant when others want some; how soon to ask again. */
+static int64_t take_lease(struct keeper *k, const int lease[3])
+{
+    struct keeper_beat *b = &k->beat;
+    int permits = lease[2];
+    b->before[0] = '\0';
+    b->leased = permits;
+    b->leased_until_ms = has_cap(k) ? b->sent_ms + LEASE_MS : INT64_MAX;
+    gate_lease(k->gate, permits, b->leased_until_ms);
+    metrics_set(METRIC_PERMITS_LEASED, 0, permits);
+    if (!has_cap(k))
+        return HEARTBEAT_MS;
+    struct gate_report gate;
+    gate_tell(k->gate, &gate);
+    bool has_to_trade = lease[1] > permits || gate.in_use > permits || gate.wanted > permits;
+    return has_to_trade ? TRADE_MS : HEARTBEAT_MS / 2;
 }
 
 static int64_t heartbeat_ended(struct keeper *k, struct call_item *item)
 {
-    int64_t wait_ms = HEARTBEAT_MS;
+    int64_t wait_ms = AGAIN_MS;
+    int lease[3];
+    bool is_leased = item->err.kind == ERR_NONE && read_lease(item->text, lease);
     pthread_mutex_lock(&k->lock);
-    switch (item->err.kind) {
-    case ERR_NONE:
+    if (is_leased) {
         k->heard_ms = clock_mono_ms();
-        k->schema_found = item->text ? (int)strtol(item->text, NULL, 10) : 0;
-        break;
-    case ERR_WORKER_LOST:
+        k->schema_found = lease[0];
+    } else if (item->err.kind == ERR_WORKER_LOST) {
         LOG(LOG_WARN, "worker_was_declared_lost", LOG_TEXT("worker", k->worker));
         take_new_id_locked(k);
         wait_ms = 0;
-        break;
-    case ERR_INTERNAL: /* an answer, but not the one agreed: there is no such function */
+    } else if (item->err.kind == ERR_INTERNAL || item->err.kind == ERR_NONE) {
+        /* An answer, but not the one agreed: there is no such function. */
         k->heard_ms = clock_mono_ms();
         k->schema_found = 0;
-        break;
-    default:
-        wait_ms = AGAIN_MS;
-        break;
+        wait_ms = HEARTBEAT_MS;
     }
     pthread_mutex_unlock(&k->lock);
-    return wait_ms;
+    return is_leased ? take_lease(k, lease) : wait_ms;
 }
 
 /* ---- the others ------------------------------------------------------------------------------ */
@@ -138,12 +198,26 @@ static int64_t partitions_ended(struct keeper *k, struct call_item *item)
     return PARTITIONS_MS;
 }
 
+static void ask_sweep(struct call_item *item, struct keeper *k)
+{
+    store_sweep_limits(item, k->swept_to ? k->swept_to : "", SWEEP_ROWS);
+}
+
+static int64_t sweep_ended(struct keeper *k, struct call_item *item)
+{
+    free(k->swept_to);
+    k->swept_to = item->text ? mem_copy(item->text, item->text_len) : NULL;
+    if (item->err.kind != ERR_NONE && item->err.kind != ERR_DB_DOWN)
+        log_err(LOG_WARN, "limits_not_swept", &item->err);
+    return k->swept_to ? SWEEP_PAGE_MS : SWEEP_MS / 2 + random_below(SWEEP_MS);
+}
+
 /* ---- from outside ---------------------------------------------------------------------------- */
 
-void keeper_init(struct keeper *k, const struct config *c, struct db *db, struct timers *timers)
+void keeper_init(struct keeper *k, const struct keeper_options *o)
 {
-    *k = (struct keeper){.db = db, .timers = timers, .config = c, .schema_found = -1};
-    snprintf(k->permits, sizeof k->permits, "%d", (int)c->llm_concurrency);
+    *k = (struct keeper){
+        .db = o->db, .timers = o->timers, .config = o->config, .gate = o->gate, .schema_found = -1};
     pthread_mutex_init(&k->lock, NULL);
     thread_cond_init(&k->quiet);
     k->heartbeat.ask = ask_heartbeat;
@@ -152,17 +226,21 @@ void keeper_init(struct keeper *k, const struct config *c, struct db *db, struct
     k->reaping.ended = reaping_ended;
     k->partitions.ask = ask_partitions;
     k->partitions.ended = partitions_ended;
+    k->sweep.ask = ask_sweep;
+    k->sweep.ended = sweep_ended;
     pthread_mutex_lock(&k->lock);
     take_new_id_locked(k);
     pthread_mutex_unlock(&k->lock);
     begin(k, &k->heartbeat);
     begin(k, &k->partitions);
     begin(k, &k->reaping);
+    begin(k, &k->sweep);
 }
 
 static bool is_busy_locked(const struct keeper *k)
 {
-    return k->heartbeat.is_asked || k->reaping.is_asked || k->partitions.is_asked;
+    return k->heartbeat.is_asked || k->reaping.is_asked || k->partitions.is_asked ||
+           k->sweep.is_asked;
 }
 
 void keeper_stop(struct keeper *k, int64_t until_ms)
@@ -176,6 +254,7 @@ void keeper_stop(struct keeper *k, int64_t until_ms)
 
 void keeper_fini(struct keeper *k)
 {
+    free(k->swept_to);
     pthread_cond_destroy(&k->quiet);
     pthread_mutex_destroy(&k->lock);
 }

@@ -1,7 +1,8 @@
 /* keeper — what a worker does beside its turns.
  *
- * Does:      tells the database every two seconds that this worker is alive; takes a new id when it was
- *            declared dead; buries dead workers; makes partitions ahead.
+ * Does:      tells the database every two seconds that this worker is alive, and leases permits from the
+ *            fleet's cap with it; takes a new id when it was declared dead; buries dead workers; makes
+ *            partitions ahead; sweeps idle limits.
  * Does not:  wait: every step is a call item, and its end starts the timer of the next.
  * Threads:   keeper_* from any; steps on the timers' thread, their ends on a lane's.
  * Owns:      this worker's id.
@@ -11,6 +12,7 @@
 #include "base/config.h"
 #include "base/ids.h"
 #include "base/timer.h"
+#include "core/gate.h"
 #include "db/db.h"
 
 struct keeper;
@@ -24,23 +26,41 @@ struct keeper_duty { /* one thing done again and again */
     int64_t (*ended)(struct keeper *, struct call_item *); /* ms until the next time */
 };
 
+/* One heartbeat as it went out, and what the ones before it came to. */
+struct keeper_beat {
+    int32_t number;
+    int64_t sent_ms;              /* monotonic */
+    char worker[UUID_TEXT_BYTES]; /* the id it goes out under */
+    char before[UUID_TEXT_BYTES]; /* the id it had before; "": none */
+    int leased;                   /* what the gate was last told, while that holds */
+    int64_t leased_until_ms;
+    char numbers[7][12]; /* parameters as text */
+};
+
 struct keeper {
     struct db *db;
     struct timers *timers;
     const struct config *config;
-    char permits[12];
-    struct keeper_duty heartbeat, reaping, partitions;
+    struct gate *gate;
+    struct keeper_duty heartbeat, reaping, partitions, sweep;
+    struct keeper_beat beat; /* heartbeat's own */
+    char *swept_to;          /* sweep's own: the key to go on after; NULL: from the first */
 
     pthread_mutex_t lock;
     pthread_cond_t quiet;
-    bool is_stopping;               /* lock */
-    char worker[UUID_TEXT_BYTES];   /* lock */
-    char asked_as[UUID_TEXT_BYTES]; /* heartbeat's own: the id it went out under */
-    int64_t heard_ms;               /* lock: when the last heartbeat came through; 0: none */
-    int schema_found;               /* lock: -1: not known yet */
+    bool is_stopping;             /* lock */
+    char worker[UUID_TEXT_BYTES]; /* lock */
+    int64_t heard_ms;             /* lock: when the last heartbeat came through; 0: none */
+    int schema_found;             /* lock: -1: not known yet */
 };
 
-void keeper_init(struct keeper *k, const struct config *c, struct db *db, struct timers *timers);
+struct keeper_options {
+    const struct config *config;
+    struct db *db;
+    struct timers *timers;
+    struct gate *gate;
+};
+void keeper_init(struct keeper *k, const struct keeper_options *o);
 /* Ends its duties; waits, until the monotonic time at most, for those under way. */
 void keeper_stop(struct keeper *k, int64_t until_ms);
 void keeper_fini(struct keeper *k);

@@ -14,7 +14,6 @@
 #define AGAIN_MOST_MS 200
 /* Kept of the request's time for writing what the model came to: a sixteenth, this at most. */
 #define FINISH_MS 2000
-#define QUEUE_FULL_RETRY_MS 1000
 
 static void ask(struct turn *t);
 static void finish(struct turn *t);
@@ -23,7 +22,11 @@ static void finish(struct turn *t);
 
 static enum metric_refusal {
     REFUSED_RATE_LIMITED,
+    REFUSED_OPEN_TURNS,
+    REFUSED_TOKENS,
     REFUSED_QUEUE_FULL,
+    REFUSED_QUEUE_SLOW,
+    REFUSED_MODEL_DOWN,
     REFUSED_DRAINING,
     REFUSED_BUSY,
     REFUSED_UNAUTHORIZED,
@@ -35,8 +38,16 @@ static enum metric_refusal {
     switch (kind) {
     case ERR_RATE_LIMITED:
         return REFUSED_RATE_LIMITED;
+    case ERR_OPEN_TURNS:
+        return REFUSED_OPEN_TURNS;
+    case ERR_TOKENS:
+        return REFUSED_TOKENS;
     case ERR_QUEUE_FULL:
         return REFUSED_QUEUE_FULL;
+    case ERR_QUEUE_SLOW:
+        return REFUSED_QUEUE_SLOW;
+    case ERR_MODEL_DOWN:
+        return REFUSED_MODEL_DOWN;
     case ERR_DRAINING:
         return REFUSED_DRAINING;
     case ERR_BUSY:
@@ -66,6 +77,14 @@ static void count_refusal(enum err_kind why)
     metrics_add(METRIC_REFUSALS, refusal_of(why), 1);
 }
 
+static void free_texts(struct turn_request *r)
+{
+    free(r->session_id);
+    free(r->message);
+    free(r->idempotency_key);
+    free(r->traceparent);
+}
+
 void turn_free(struct turn *t)
 {
     struct core *c = t->core;
@@ -75,10 +94,8 @@ void turn_free(struct turn *t)
         pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
     metrics_add(METRIC_TURNS_OPEN, 0, -1);
-    free(t->request.session_id);
-    free(t->request.message);
-    free(t->request.idempotency_key);
-    free(t->request.traceparent);
+    gate_depart(&c->gate, &t->gate);
+    free_texts(&t->request);
     free(t->accept.text);
     free(t->accept.model);
     free(t->call.text);
@@ -94,7 +111,7 @@ static void answer(struct turn *t, struct turn_reply *reply)
     if (t->is_answered)
         return;
     t->is_answered = true;
-    reply->quota = t->accept.quota;
+    reply->quota = t->accept.quota.policy[0] ? t->accept.quota : t->request.quota;
     t->request.answer(t->request.receiver, reply);
 }
 
@@ -115,6 +132,14 @@ static void refuse(struct turn *t, const struct err *why)
     struct turn_reply reply = {.err = *why};
     count_refusal(why->kind);
     end(t, &reply);
+}
+
+static void refuse_until(struct turn *t, enum err_kind why, int64_t wait_ms)
+{
+    struct err e = {.kind = ERR_NONE};
+    err_set(&e, why, "%s", "");
+    e.retry_after_ms = (unsigned)wait_ms;
+    refuse(t, &e);
 }
 
 static void refuse_for(struct turn *t, enum err_kind why, const char *detail)
@@ -221,7 +246,7 @@ static void finish(struct turn *t)
 static void on_call_done(struct llm_call *call)
 {
     struct turn *t = CONTAINER_OF(call, struct turn, call);
-    gate_leave(&t->core->gate);
+    gate_leave(&t->core->gate, &t->gate);
     finish(t);
 }
 
@@ -255,7 +280,7 @@ static void call_model(struct turn *t)
     pthread_mutex_unlock(&c->lock);
     if (go)
         return;
-    gate_leave(&c->gate);
+    gate_leave(&c->gate, &t->gate);
     fail_uncalled(t, ERR_WORKER_LOST, "this worker stopped before it could ask the model");
 }
 
@@ -359,7 +384,12 @@ static void on_accept_late(struct accept_item *item)
 static void on_accept_done(struct accept_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, accept);
+    const struct caller_news news = {&t->caller, &item->quota, &item->err, clock_mono_ms()};
     FAILPOINT("accepted_before_model");
+    if (item->outcome != ACCEPT_REPLAYED) /* whose error is a turn's */
+        callers_note(&t->core->callers, &news);
+    if (item->outcome != ACCEPT_ACCEPTED)
+        gate_quit(&t->core->gate, &t->gate);
     switch (item->outcome) {
     case ACCEPT_ACCEPTED:
         on_accepted(t);
@@ -403,6 +433,11 @@ static void ask(struct turn *t)
          * other. */
         t->again.fire = on_overdue;
         timer_start(c->timers, &t->again, now_ms);
+        return;
+    }
+    int64_t wait_ms;
+    if (!gate_come(&c->gate, &t->gate, call_deadline_ms(t), &wait_ms)) {
+        refuse_until(t, ERR_QUEUE_SLOW, wait_ms);
         return;
     }
     if (!t->memory)
@@ -458,48 +493,59 @@ void turn_forget(struct core *c, const struct hash *key_hash, const char *sessio
     memory_free(history_take(&c->history, &name));
 }
 
-static enum err_kind admit(struct core *c, struct turn *t)
+bool turn_is_refused(struct core *c, const struct turn_caller *caller, struct err *why,
+                     struct quota *quota)
 {
-    enum err_kind why = ERR_NONE;
-    pthread_mutex_lock(&c->lock);
-    if (c->is_draining)
-        why = ERR_DRAINING;
-    else if (c->turns.count >= c->most_turns)
-        why = ERR_QUEUE_FULL;
-    else
-        list_append(&c->turns, &t->node);
-    pthread_mutex_unlock(&c->lock);
-    return why;
+    struct hash name = callers_name(caller->key_hash, caller->address);
+    const struct caller_ask ask = {
+        .name = &name, .may_be_repeat = caller->has_idempotency_key, .now_ms = clock_mono_ms()};
+    if (!callers_refuse(&c->callers, &ask, why, quota))
+        return false;
+    count_refusal(why->kind);
+    metrics_add(METRIC_REFUSALS_REMEMBERED, 0, 1);
+    return true;
 }
 
-static void turn_away(struct turn *t, enum err_kind why)
+static bool admit(struct core *c, struct turn *t, struct err *e)
 {
-    struct turn_reply reply = {.err = {.kind = ERR_NONE}};
-    err_set(&reply.err, why, "%s", "");
-    if (why == ERR_QUEUE_FULL)
-        reply.err.retry_after_ms = QUEUE_FULL_RETRY_MS;
-    count_refusal(why);
+    int64_t wait_ms = 0;
+    pthread_mutex_lock(&c->lock);
+    if (c->is_draining) {
+        err_set(e, ERR_DRAINING, "%s", "");
+    } else if (!gate_arrive(&c->gate, &t->gate, &t->caller, &wait_ms)) {
+        err_set(e, ERR_QUEUE_FULL, "%s", "");
+        e->retry_after_ms = (unsigned)wait_ms;
+    } else {
+        list_append(&c->turns, &t->node);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return e->kind == ERR_NONE;
+}
+
+static void turn_away(struct turn *t, const struct err *why)
+{
+    struct turn_reply reply = {.err = *why};
+    count_refusal(why->kind);
     answer(t, &reply);
-    free(t->request.session_id);
-    free(t->request.message);
-    free(t->request.idempotency_key);
-    free(t->request.traceparent);
+    free_texts(&t->request);
     free(t);
 }
 
 void turn_submit(struct core *c, const struct turn_request *request)
 {
     struct turn *t = mem_zero(sizeof *t);
+    struct err why = {.kind = ERR_NONE};
+    const struct hash *key_hash = request->has_key ? &request->key_hash : NULL;
     t->core = c;
     t->request = *request;
     t->again_ms = AGAIN_LEAST_MS;
-    enum err_kind why = admit(c, t);
-    if (why != ERR_NONE) {
-        turn_away(t, why);
+    t->caller = callers_name(key_hash, request->address);
+    if (!admit(c, t, &why)) {
+        turn_away(t, &why);
         return;
     }
     metrics_add(METRIC_TURNS_OPEN, 0, 1);
-    t->name = name_of(request->has_key ? &request->key_hash : NULL, request->session_id);
+    t->name = name_of(key_hash, request->session_id);
     t->line.turn_came = on_turn_came;
     t->line.expired = on_line_expired;
     if (line_enter(&c->line, &t->line, &t->name, request->deadline_ms))

@@ -20,6 +20,7 @@ struct turn_request {
     char address[LIMIT_ADDRESS_BYTES];
     char request_id[UUID_TEXT_BYTES];
     struct hash fingerprint;
+    struct quota quota; /* as turn_is_refused gave it: told where the database says nothing newer */
     char *session_id, *message, *idempotency_key,
         *traceparent; /* owned, heap; traceparent may be NULL */
 };
@@ -35,6 +36,16 @@ struct turn_reply {
     char *model;
     int32_t prompt_tokens, completion_tokens;
 };
+
+/* Before anything of the request is read but its head: is its caller, as far as is known, refused?
+ * true: why is set. *quota: what is known of what he may still ask. */
+struct turn_caller {
+    const struct hash *key_hash; /* NULL: anonymous, counted by the address */
+    const char *address;
+    bool has_idempotency_key;
+};
+MUST_USE bool turn_is_refused(struct core *c, const struct turn_caller *caller, struct err *why,
+                              struct quota *quota);
 
 /* Takes the texts of the request. Full or draining: answered at once, nothing stored. */
 void turn_submit(struct core *c, const struct turn_request *request);

@@ -15,8 +15,9 @@ struct turn {
     struct core *core;
     struct turn_request request;
     bool is_answered;
-    bool is_uncertain; /* an accept went out whose reply was lost, under an id that is lost too */
-    struct hash name;  /* of its conversation, for line and history */
+    bool is_uncertain;  /* an accept went out whose reply was lost, under an id that is lost too */
+    struct hash name;   /* of its conversation, for line and history */
+    struct hash caller; /* who is counted, for gate and callers */
     struct memory
         *memory; /* what is known of the conversation; NULL: nothing, or not yet looked up */
     struct line_place line;

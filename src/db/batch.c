@@ -17,7 +17,8 @@ static const char accept_sql[] =
     "SELECT item, outcome, session_key, conversation_id, turn_no, attempt, history, history_after,"
     " reply, model,"
     " prompt_tokens, completion_tokens, error_code, policy, quota_limit, quota_window_s,"
-    " quota_remaining, quota_reset_ms, retry_after_ms"
+    " quota_remaining, quota_reset_ms, retry_after_ms, tokens_limit, tokens_remaining,"
+    " tokens_reset_ms"
     " FROM hansard_api.accept_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
     " $12, $13)";
 static const char finish_sql[] =
@@ -45,13 +46,16 @@ enum accept_column {
     COLUMN_REMAINING,
     COLUMN_RESET,
     COLUMN_RETRY_AFTER,
+    COLUMN_TOKENS_LIMIT,
+    COLUMN_TOKENS_REMAINING,
+    COLUMN_TOKENS_RESET,
     ACCEPT_COLUMNS
 };
 static const Oid accept_types[ACCEPT_COLUMNS] = {
-    PGTYPE_INT4, PGTYPE_TEXT,       PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4,
-    PGTYPE_INT4, PGTYPE_TEXT_ARRAY, PGTYPE_INT4,  PGTYPE_TEXT, PGTYPE_TEXT,
-    PGTYPE_INT4, PGTYPE_INT4,       PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_INT4,
-    PGTYPE_INT4, PGTYPE_INT4,       PGTYPE_INT4,  PGTYPE_INT4,
+    PGTYPE_INT4,       PGTYPE_TEXT, PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4, PGTYPE_INT4,
+    PGTYPE_TEXT_ARRAY, PGTYPE_INT4, PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_INT4, PGTYPE_INT4,
+    PGTYPE_TEXT,       PGTYPE_TEXT, PGTYPE_INT4,  PGTYPE_INT4, PGTYPE_INT4, PGTYPE_INT4,
+    PGTYPE_INT4,       PGTYPE_INT8, PGTYPE_INT8,  PGTYPE_INT4,
 };
 static const Oid finish_types[] = {PGTYPE_INT4, PGTYPE_TEXT};
 
@@ -274,6 +278,16 @@ static int32_t get_int4(const struct row *r, int column, int32_t when_null)
     return (int32_t)ntohl(wire);
 }
 
+static int64_t get_int8(const struct row *r, int column, int64_t when_null)
+{
+    uint64_t wire;
+    struct span s = get(r, column);
+    if (!has(r, column) || s.len != sizeof wire)
+        return when_null;
+    memcpy(&wire, s.data, sizeof wire);
+    return (int64_t)be64toh(wire);
+}
+
 static bool get_fixed(const struct row *r, int column, void *out, size_t len)
 {
     struct span s = get(r, column);
@@ -297,10 +311,12 @@ static void decode_quota(const struct row *r, struct quota *q)
     *q = (struct quota){.limit = get_int4(r, COLUMN_LIMIT, 0),
                         .window_s = get_int4(r, COLUMN_WINDOW, 0),
                         .remaining = get_int4(r, COLUMN_REMAINING, 0),
-                        .reset_ms = get_int4(r, COLUMN_RESET, 0)};
-    if (!has(r, COLUMN_LIMIT) || policy.len >= sizeof q->policy)
-        return;
-    memcpy(q->policy, policy.data, policy.len);
+                        .reset_ms = get_int4(r, COLUMN_RESET, 0),
+                        .tokens_limit = get_int8(r, COLUMN_TOKENS_LIMIT, 0),
+                        .tokens_remaining = get_int8(r, COLUMN_TOKENS_REMAINING, 0),
+                        .tokens_reset_ms = get_int4(r, COLUMN_TOKENS_RESET, 0)};
+    if (has(r, COLUMN_POLICY) && policy.len < sizeof q->policy)
+        memcpy(q->policy, policy.data, policy.len);
 }
 
 static bool add_turn(struct buf *out, struct pgarray_walk *walk, struct passage_turn *size)

@@ -22,13 +22,16 @@ struct turn_ref {
     int32_t attempt;
 };
 
-/* What the caller may still ask; policy[0] is 0 when not known or not limited. */
+/* What the caller may still ask; policy[0] is 0 when that is not known. */
 struct quota {
     char policy[32]; /* the tier */
-    int32_t limit;   /* requests per window */
+    int32_t limit;   /* requests per window; 0: not limited */
     int32_t window_s;
     int32_t remaining;
-    int32_t reset_ms; /* until the quota is whole again */
+    int32_t reset_ms;     /* until the quota is whole again */
+    int64_t tokens_limit; /* a day; 0: not limited */
+    int64_t tokens_remaining;
+    int32_t tokens_reset_ms; /* until the day (UTC) is over */
 };
 
 enum accept_outcome {
@@ -95,7 +98,7 @@ struct finish_item {
     bool was_late;
 };
 
-#define CALL_PARAMS 6
+#define CALL_PARAMS 11
 struct call_item {
     struct list_node node;
     void (*done)(struct call_item *);

@@ -27,11 +27,15 @@ void store_erase_conversation(struct call_item *c, const char *key_hash_hex, con
         COUNT_OF(params));
 }
 
-void store_heartbeat(struct call_item *c, const struct store_heartbeat *h)
+void store_lease_permits(struct call_item *c, const struct store_lease *l)
 {
-    const char *const params[] = {h->worker, h->name, h->version, h->permits};
-    ask(c, "SELECT hansard_api.heartbeat($1::uuid, $2::text, $3::text, $4::int)", params,
-        COUNT_OF(params));
+    const char *const params[] = {l->worker, l->name,     l->version, l->beat_no,
+                                  l->before, l->holding,  l->wanted,  l->most,
+                                  l->cap,    l->lease_ms, l->call_ms};
+    ask(c,
+        "SELECT hansard_api.lease_permits($1::uuid, $2::text, $3::text, $4::int, $5::uuid, $6::int,"
+        " $7::int, $8::int, $9::int, $10::int, $11::int)",
+        params, COUNT_OF(params));
 }
 
 void store_leave(struct call_item *c, const char *worker)
@@ -42,6 +46,12 @@ void store_leave(struct call_item *c, const char *worker)
 void store_reap_workers(struct call_item *c)
 {
     ask(c, "SELECT hansard_api.reap_workers()", NULL, 0);
+}
+
+void store_sweep_limits(struct call_item *c, const char *after, const char *most)
+{
+    const char *const params[] = {after, most};
+    ask(c, "SELECT hansard_api.sweep_limits($1::text, $2::int)", params, COUNT_OF(params));
 }
 
 void store_make_partitions(struct call_item *c)

@@ -21,12 +21,16 @@ void store_read_conversation(struct call_item *c, const struct store_page *page)
 void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,
                               const char *request_id);
 
-/* Schema version as text. ERR_WORKER_LOST: this id was declared dead; take a new one. */
-struct store_heartbeat {
-    const char *worker, *name, *version, *permits;
+/* "{version,granted,target}". ERR_WORKER_LOST: this id was declared dead; take a new one. Numbers
+ * as decimal text; before may be NULL. What they mean: lease_permits in sql/functions. */
+struct store_lease {
+    const char *worker, *name, *version, *beat_no, *before;
+    const char *holding, *wanted, *most, *cap, *lease_ms, *call_ms;
 };
-void store_heartbeat(struct call_item *c, const struct store_heartbeat *h);
+void store_lease_permits(struct call_item *c, const struct store_lease *l);
 
 void store_leave(struct call_item *c, const char *worker); /* closes what it left open */
 void store_reap_workers(struct call_item *c);              /* number of dead workers buried */
 void store_make_partitions(struct call_item *c);           /* number made */
+/* The key to go on after; NULL: the end was reached. */
+void store_sweep_limits(struct call_item *c, const char *after, const char *most);

@@ -85,10 +85,23 @@ static bool read_body(struct exchange *x, const json_t *root, struct turn_reques
     return true;
 }
 
+/* What is known of the caller is told on every answer from here on. */
+static bool is_refused(struct exchange *x)
+{
+    const struct turn_caller caller = {.key_hash = x->has_key ? &x->key_hash : NULL,
+                                       .address = x->address,
+                                       .has_idempotency_key = x->has_idempotency_key};
+    return turn_is_refused(x->loop->server->core, &caller, &x->err, &x->turn.quota);
+}
+
 void api_chat_post(struct exchange *x)
 {
     struct server *server = x->loop->server;
     struct turn_request r = {.answer = on_answer, .receiver = x};
+    if (is_refused(x)) {
+        exchange_fail(x);
+        return;
+    }
     json_t *root = json_read(x->body.data ? x->body.data : "", x->body.len, &x->err);
     bool is_good = root && read_body(x, root, &r);
     json_decref(root);
@@ -102,6 +115,7 @@ void api_chat_post(struct exchange *x)
     r.key_hash = x->key_hash;
     memcpy(r.address, x->address, sizeof(r.address));
     memcpy(r.request_id, x->request_id, sizeof(r.request_id));
+    r.quota = x->turn.quota;
     r.idempotency_key = x->idempotency_key;
     r.traceparent = x->traceparent;
     x->idempotency_key = x->traceparent = NULL;

@@ -55,7 +55,7 @@ struct exchange {
     struct buf body;
     uint64_t body_seen;
 
-    bool has_key;
+    bool has_key, has_idempotency_key;
     struct hash key_hash;
     char address[LIMIT_ADDRESS_BYTES];
     char *idempotency_key, *traceparent, *session_id; /* owned, may be NULL */

@@ -106,6 +106,7 @@ static bool take_chat_headers(struct exchange *x, const struct screen *s)
         return err_set(&x->err, ERR_BAD_FIELD,
                        "Idempotency-Key must be 1 to %d printable ASCII characters",
                        LIMIT_IDEMPOTENCY_KEY_BYTES);
+    x->has_idempotency_key = s->idempotency_key.data != NULL;
     x->idempotency_key = s->idempotency_key.data
                              ? mem_copy(s->idempotency_key.data, s->idempotency_key.len)
                              : mem_text(x->request_id);

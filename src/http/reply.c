@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 
 #define PROBLEM_BYTES 4096
+#define DAY_S 86400
 
 void reply_header(struct MHD_Response *r, const char *name, const char *value)
 {
@@ -61,34 +62,93 @@ static void quote(const char *text, char out[80])
     out[len] = 0;
 }
 
-void reply_quota_policy(const struct quota *q, char out[REPLY_QUOTA_BYTES])
+/* One item of each list: `"name";q=…;w=…` and `"name";r=…;t=…`. */
+struct quota_item {
+    const char *policy, *suffix;
+    int64_t limit, window_s, remaining, reset_ms;
+};
+
+static size_t quota_items(const struct quota *q, struct quota_item out[2])
+{
+    size_t count = 0;
+    if (q->policy[0] && q->limit > 0)
+        out[count++] =
+            (struct quota_item){q->policy, "", q->limit, q->window_s, q->remaining, q->reset_ms};
+    if (q->policy[0] && q->tokens_limit > 0)
+        out[count++] = (struct quota_item){q->policy, "-tokens",           q->tokens_limit,
+                                           DAY_S,     q->tokens_remaining, q->tokens_reset_ms};
+    return count;
+}
+
+static void add_item(struct buf *out, const struct quota_item *item, bool is_state)
 {
     char name[80];
-    quote(q->policy, name);
-    snprintf(out, REPLY_QUOTA_BYTES, "%s;q=%d;w=%d", name, (int)q->limit, (int)q->window_s);
+    char text[48];
+    snprintf(text, sizeof(text), "%s%s", item->policy, item->suffix);
+    quote(text, name);
+    if (out->len > 0)
+        buf_puts(out, ", ");
+    if (is_state)
+        buf_printf(out, "%s;r=%" PRId64 ";t=%" PRId64, name, item->remaining,
+                   item->reset_ms > 0 ? reply_seconds(item->reset_ms) : 0);
+    else
+        buf_printf(out, "%s;q=%" PRId64 ";w=%" PRId64, name, item->limit, item->window_s);
+}
+
+static void write_quota(const struct quota *q, bool is_state, char out[REPLY_QUOTA_BYTES])
+{
+    struct quota_item items[2];
+    size_t count = quota_items(q, items);
+    struct buf text;
+    buf_init(&text, REPLY_QUOTA_BYTES - 1);
+    for (size_t i = 0; i < count; i++)
+        add_item(&text, &items[i], is_state);
+    assert(!text.overflowed);
+    memcpy(out, text.data ? text.data : "", text.len);
+    out[text.len] = 0;
+    buf_fini(&text);
+}
+
+void reply_quota_policy(const struct quota *q, char out[REPLY_QUOTA_BYTES])
+{
+    write_quota(q, false, out);
 }
 
 void reply_quota_state(const struct quota *q, char out[REPLY_QUOTA_BYTES])
 {
-    char name[80];
-    quote(q->policy, name);
-    snprintf(out, REPLY_QUOTA_BYTES, "%s;r=%d;t=%d", name, (int)q->remaining,
-             (int)(q->reset_ms > 0 ? reply_seconds(q->reset_ms) : 0));
+    write_quota(q, true, out);
+}
+
+/* As OpenAI names them. */
+static void add_plain_quota(struct MHD_Response *r, const struct quota_item *item)
+{
+    static const char *const names[2][3] = {
+        {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+         "x-ratelimit-reset-requests"},
+        {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"}};
+    const char *const *name = names[item->suffix[0] != 0];
+    char text[REPLY_DURATION_BYTES];
+    snprintf(text, sizeof(text), "%" PRId64, item->limit);
+    reply_header(r, name[0], text);
+    snprintf(text, sizeof(text), "%" PRId64, item->remaining);
+    reply_header(r, name[1], text);
+    reply_duration(item->reset_ms, text);
+    reply_header(r, name[2], text);
 }
 
 static void add_quota(struct MHD_Response *r, const struct quota *q)
 {
     char text[REPLY_QUOTA_BYTES];
+    struct quota_item items[2];
+    size_t count = quota_items(q, items);
+    if (count == 0)
+        return;
     reply_quota_policy(q, text);
     reply_header(r, "RateLimit-Policy", text);
     reply_quota_state(q, text);
     reply_header(r, "RateLimit", text);
-    snprintf(text, sizeof(text), "%d", (int)q->limit);
-    reply_header(r, "x-ratelimit-limit-requests", text);
-    snprintf(text, sizeof(text), "%d", (int)q->remaining);
-    reply_header(r, "x-ratelimit-remaining-requests", text);
-    reply_duration(q->reset_ms, text);
-    reply_header(r, "x-ratelimit-reset-requests", text);
+    for (size_t i = 0; i < count; i++)
+        add_plain_quota(r, &items[i]);
 }
 
 struct MHD_Response *reply_new(const struct reply_facts *f, const struct reply_body *body)
@@ -99,7 +159,7 @@ struct MHD_Response *reply_new(const struct reply_facts *f, const struct reply_b
     reply_header(r, "Content-Type", body->content_type);
     reply_header(r, "Cache-Control", "no-store");
     reply_header(r, "X-Request-Id", f->request_id);
-    if (f->quota && f->quota->policy[0])
+    if (f->quota)
         add_quota(r, f->quota);
     if (f->replayed)
         reply_header(r, "Idempotent-Replayed", "true");

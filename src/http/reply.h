@@ -44,7 +44,8 @@ void reply_duration(int64_t ms, char out[REPLY_DURATION_BYTES]);
 int64_t reply_seconds(int64_t ms);
 
 /* Structured fields of draft-ietf-httpapi-ratelimit-headers-10: `"free";q=20;w=60` and
- * `"free";r=19;t=3`. */
-#define REPLY_QUOTA_BYTES 128
+ * `"free";r=19;t=3`; with a cap on tokens, `, "free-tokens";q=100000;w=86400` and the like besides.
+ * Empty when nothing is limited. */
+#define REPLY_QUOTA_BYTES 320
 void reply_quota_policy(const struct quota *q, char out[REPLY_QUOTA_BYTES]);
 void reply_quota_state(const struct quota *q, char out[REPLY_QUOTA_BYTES]);

@@ -32,8 +32,14 @@ static void on_expired(struct gate_place *p)
 
 static bool enter(struct gate *g, struct guest *guest, int64_t wait_ms)
 {
+    const struct hash caller = {{1}};
+    int64_t unused;
     guest->place.admitted = on_admitted;
     guest->place.expired = on_expired;
+    if (!guest->place.rota.caller) {
+        assert_true(gate_arrive(g, &guest->place, &caller, &unused));
+    }
+    assert_true(gate_come(g, &guest->place, clock_mono_ms() + FAR_MS, &unused));
     return gate_enter(g, &guest->place, clock_mono_ms() + wait_ms);
 }
 
@@ -54,7 +60,8 @@ static void open_gate(struct fixture *f, int permits)
 {
     atomic_store(&admissions, 0);
     f->timers = timers_new("gate-test");
-    gate_init(&f->gate, permits, f->timers);
+    const struct gate_options options = {.permits = permits, .most = 100, .timers = f->timers};
+    gate_init(&f->gate, &options);
 }
 
 static void close_gate(struct fixture *f)
@@ -73,11 +80,11 @@ static void as_many_as_permits(void **state)
     assert_true(enter(&f.gate, &guests[1], FAR_MS));
     assert_false(enter(&f.gate, &guests[2], FAR_MS));
     assert_int_equal(f.gate.in_use, 2);
-    gate_leave(&f.gate);
+    gate_leave(&f.gate, &guests[0].place);
     assert_int_equal(guests[2].admitted, 1);
     assert_int_equal(f.gate.in_use, 2);
-    gate_leave(&f.gate);
-    gate_leave(&f.gate);
+    gate_leave(&f.gate, &guests[1].place);
+    gate_leave(&f.gate, &guests[2].place);
     assert_int_equal(f.gate.in_use, 0);
     assert_int_equal(f.gate.high_water, 2);
     close_gate(&f);
@@ -93,11 +100,11 @@ static void first_come_first_served(void **state)
     for (size_t i = 0; i < COUNT_OF(guests); i++)
         assert_false(enter(&f.gate, &guests[i], FAR_MS));
     for (size_t i = 0; i < COUNT_OF(guests); i++) {
-        gate_leave(&f.gate);
+        gate_leave(&f.gate, i == 0 ? &first.place : &guests[i - 1].place);
         assert_int_equal(guests[i].admitted, 1);
         assert_int_equal(guests[i].order, i);
     }
-    gate_leave(&f.gate);
+    gate_leave(&f.gate, &guests[4].place);
     close_gate(&f);
 }
 
@@ -111,10 +118,10 @@ static void the_deadline_ends_the_wait(void **state)
     assert_false(enter(&f.gate, &late, 10));
     assert_false(enter(&f.gate, &patient, FAR_MS));
     wait_for(&late.expired, 1);
-    gate_leave(&f.gate);
+    gate_leave(&f.gate, &first.place);
     assert_int_equal(late.admitted, 0);
     assert_int_equal(patient.admitted, 1);
-    gate_leave(&f.gate);
+    gate_leave(&f.gate, &patient.place);
     close_gate(&f);
 }
 
@@ -132,7 +139,7 @@ static void closed_it_lets_nobody_in(void **state)
         assert_int_equal(waiting[i].expired, 1);
     assert_false(enter(&f.gate, &late, FAR_MS));
     assert_int_equal(late.expired, 1);
-    gate_leave(&f.gate);
+    gate_leave(&f.gate, &inside.place);
     assert_int_equal(waiting[0].admitted + late.admitted, 0);
     assert_int_equal(f.gate.in_use, 0);
     close_gate(&f);
@@ -159,12 +166,13 @@ static void *race(void *arg)
             sched_yield();
         if (is_in || atomic_load(&r->guest.admitted)) {
             r->let_in++;
-            gate_leave(r->gate);
+            gate_leave(r->gate, &r->guest.place);
         } else {
             r->turned_away++;
         }
         assert_int_equal(atomic_load(&r->guest.admitted) + atomic_load(&r->guest.expired) + is_in,
                          1);
+        gate_depart(r->gate, &r->guest.place);
     }
     return NULL;
 }
@@ -186,7 +194,7 @@ static void leaving_against_deadlines(void **state)
     }
     assert_int_equal(total, RACERS * ROUNDS);
     assert_int_equal(f.gate.in_use, 0);
-    assert_int_equal(f.gate.waiting.count, 0);
+    assert_int_equal(f.gate.rotas[GATE_LIVE].waiting, 0);
     assert_true(f.gate.high_water <= 3);
     int value;
     assert_int_equal(sem_getvalue(&f.gate.free, &value), 0);
