@@ -119,6 +119,62 @@ $$;
 COMMENT ON FUNCTION hansard.peek_quota(hansard.quota_grant[], text[], bigint[], integer[]) IS
     'Fills in what is left, and when it is whole again, for elements that asked for nothing: is_granted is NULL.';
 
+CREATE OR REPLACE FUNCTION hansard.give_quota_back(keys text[], to_be_locked text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+BEGIN
+    PERFORM FROM hansard.rate_limits l WHERE l.limit_key = ANY (to_be_locked) ORDER BY l.limit_key FOR UPDATE;
+    UPDATE hansard.rate_limits l
+    SET tat_us = l.tat_us - g.turns * l.emission_us
+    FROM (SELECT key, count(*) AS turns FROM unnest(keys) AS k (key) WHERE key IS NOT NULL GROUP BY key) AS g
+    WHERE l.limit_key = g.key;
+END
+$$;
+COMMENT ON FUNCTION hansard.give_quota_back(text[], text[]) IS
+    'Gives back one turn for each element (NULL: nothing). Locks the rows of all keys that its transaction will want, in their '
+    'order.';
+
+CREATE OR REPLACE FUNCTION hansard_api.take_quota_for(of_key bytea, address text, turns integer) RETURNS integer[]
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    owner  uuid := (SELECT k.user_id FROM hansard.api_keys k WHERE k.key_hash = of_key AND k.revoked_at IS NULL);
+    tier   hansard.tiers;
+    key    text := coalesce('user:' || owner, 'addr:' || address);
+    grants hansard.quota_grant[];
+    given  integer;
+BEGIN
+    SELECT t.* INTO tier
+    FROM hansard.tiers t
+    WHERE t.tier = CASE WHEN of_key IS NULL THEN 'anonymous' ELSE (SELECT u.tier FROM hansard.users u WHERE u.user_id = owner) END;
+    IF tier.rate_per_minute IS NULL THEN
+        RETURN NULL;
+    END IF;
+    grants := hansard.take_quota(array_fill(key, ARRAY[turns]), array_fill(60000000 / tier.rate_per_minute::bigint, ARRAY[turns]),
+                                 array_fill(tier.burst, ARRAY[turns]));
+    given := (SELECT count(*) FROM unnest(grants) g WHERE g.is_granted);
+    IF given < turns THEN
+        PERFORM hansard.note_refusals(ARRAY['HS429'], ARRAY[key],
+            ARRAY[((60000000 / tier.rate_per_minute::bigint * tier.burst + 999999) / 1000000)::integer],
+            ARRAY[jsonb_build_object('user_id', owner, 'tier', tier.tier)
+                  || CASE WHEN owner IS NULL THEN jsonb_build_object('address', address) ELSE '{}' END]);
+    END IF;
+    RETURN ARRAY[given, (grants[turns]).retry_after_ms];
+END
+$$;
+COMMENT ON FUNCTION hansard_api.take_quota_for(bytea, text, integer) IS
+    'Takes quota for so many turns of one caller, ahead of accept_turns (paid): SHA-256 of his API key (NULL: anonymous), '
+    'address. How many are granted, and when refused, in how many milliseconds the next one would be. NULL: he is not '
+    'limited, or not known. Writes no row that outlives a crash, so nobody waits for a disk while the caller''s row is locked.';
+GRANT EXECUTE ON FUNCTION hansard_api.take_quota_for(bytea, text, integer) TO hansard_app;
+
 CREATE OR REPLACE FUNCTION hansard.take_allowance(keys text[], parallels integer[], token_caps bigint[], reserves bigint[])
 RETURNS hansard.allowance_grant[]
 LANGUAGE plpgsql VOLATILE

@@ -46,6 +46,7 @@ struct core *core_open(const struct config *c, struct err *e)
                                       .timers = core->timers};
     gate_init(&core->gate, &gate);
     callers_init(&core->callers);
+    meter_init(&core->meter, core->db);
     line_init(&core->line, gate.most, core->timers);
     history_init(&core->history, (size_t)c->history_cache);
     core->forgetting.fire = forget;
@@ -133,6 +134,7 @@ void core_close(struct core *c)
     history_fini(&c->history);
     line_fini(&c->line);
     gate_fini(&c->gate);
+    meter_fini(&c->meter);
     callers_fini(&c->callers);
     prompt_fini(&c->prompt);
     timers_free(c->timers);

@@ -15,6 +15,7 @@
 #include "core/history.h"
 #include "core/keeper.h"
 #include "core/line.h"
+#include "core/meter.h"
 #include "core/prompt.h"
 #include "llm/client.h"
 
@@ -25,6 +26,7 @@ struct core {
     struct llm *llm;
     struct gate gate;
     struct callers callers;
+    struct meter meter;
     struct line line;
     struct history history;
     struct timer forgetting; /* what history has kept for long */

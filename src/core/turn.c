@@ -419,12 +419,57 @@ static void on_overdue(struct timer *timer)
         refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
 }
 
+static int64_t database_deadline_ms(const struct turn *t)
+{
+    int64_t deadline_ms = clock_mono_ms() + t->core->config->database_timeout;
+    return deadline_ms < t->request.deadline_ms ? deadline_ms : t->request.deadline_ms;
+}
+
+/* Has the word in its line, and will be in time. */
+static void open_turn(struct turn *t, bool is_paid)
+{
+    struct core *c = t->core;
+    struct turn_request *r = &t->request;
+    struct accept_item *item = &t->accept;
+    if (!t->memory)
+        t->memory = history_take(&c->history, &t->name);
+    *item = (struct accept_item){
+        .done = on_accept_done,
+        .late = on_accept_late,
+        .deadline_ms = database_deadline_ms(t),
+        .key_hash = r->has_key ? &r->key_hash : NULL,
+        .address = r->address,
+        .session_id = r->session_id,
+        .message = r->message,
+        .idempotency_key = r->idempotency_key,
+        .request_id = r->request_id,
+        .fingerprint = r->fingerprint,
+        .known_conversation = t->memory ? &t->memory->conversation : NULL,
+        .known_turn = t->memory ? t->memory->last_turn : 0,
+        .is_paid = is_paid,
+    };
+    db_submit_accept(c->db, item);
+}
+
+static void on_quota_granted(struct meter_place *place, bool is_paid)
+{
+    open_turn(CONTAINER_OF(place, struct turn, meter), is_paid);
+}
+
+static void on_quota_refused(struct meter_place *place, const struct err *why)
+{
+    struct turn *t = CONTAINER_OF(place, struct turn, meter);
+    const struct caller_news news = {&t->caller, &t->request.quota, why, clock_mono_ms()};
+    callers_note(&t->core->callers, &news);
+    gate_quit(&t->core->gate, &t->gate);
+    refuse(t, why);
+}
+
 /* Has the word in its line. */
 static void ask(struct turn *t)
 {
     struct core *c = t->core;
     struct turn_request *r = &t->request;
-    struct accept_item *item = &t->accept;
     int64_t now_ms = clock_mono_ms();
     if (core_is_closing(c))
         return; /* core_close frees it */
@@ -440,25 +485,18 @@ static void ask(struct turn *t)
         refuse_until(t, ERR_QUEUE_SLOW, wait_ms);
         return;
     }
-    if (!t->memory)
-        t->memory = history_take(&c->history, &t->name);
-    *item = (struct accept_item){
-        .done = on_accept_done,
-        .late = on_accept_late,
-        .deadline_ms = now_ms + c->config->database_timeout,
-        .key_hash = r->has_key ? &r->key_hash : NULL,
-        .address = r->address,
-        .session_id = r->session_id,
-        .message = r->message,
-        .idempotency_key = r->idempotency_key,
-        .request_id = r->request_id,
-        .fingerprint = r->fingerprint,
-        .known_conversation = t->memory ? &t->memory->conversation : NULL,
-        .known_turn = t->memory ? t->memory->last_turn : 0,
-    };
-    if (item->deadline_ms > r->deadline_ms)
-        item->deadline_ms = r->deadline_ms;
-    db_submit_accept(c->db, item);
+    const struct meter_ask quota = {.name = &t->caller,
+                                    .key_hash = r->has_key ? &r->key_hash : NULL,
+                                    .address = r->address,
+                                    .deadline_ms = database_deadline_ms(t)};
+    /* What may be a repeat costs quota only when it turns out to be none. */
+    if (!callers_is_hot(&c->callers, &t->caller, now_ms) || r->has_idempotency_key) {
+        open_turn(t, false);
+        return;
+    }
+    t->meter.granted = on_quota_granted;
+    t->meter.refused = on_quota_refused;
+    meter_take(&c->meter, &t->meter, &quota);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */

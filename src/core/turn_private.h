@@ -22,6 +22,7 @@ struct turn {
         *memory; /* what is known of the conversation; NULL: nothing, or not yet looked up */
     struct line_place line;
     struct gate_place gate;
+    struct meter_place meter;
     struct timer again;  /* the next question whether the conversation is free */
     int32_t again_ms;    /* grows with each */
     int64_t accepted_ms; /* monotonic */
