@@ -39,6 +39,16 @@
       "Repeats the retry budget did not allow.", NULL, "")                                         \
     X(COUNTER, LLM_TOKENS, "hansard_llm_tokens_total", "Tokens the model reported.", "kind",       \
       "prompt,completion")                                                                         \
+    X(GAUGE, LLM_LIMIT, "hansard_llm_limit",                                                       \
+      "Model calls that should be in flight; 0: the server is down, or there is none.", "server",  \
+      "primary,fallback")                                                                          \
+    X(GAUGE, LLM_UP, "hansard_llm_up",                                                             \
+      "1: the model server is up; 0: down, on trial (limit 1), or there is none.", "server",       \
+      "primary,fallback")                                                                          \
+    X(COUNTER, LLM_PROBES, "hansard_llm_probes_total",                                             \
+      "Probes of a model server that is down, by result.", "result", "ok,failed")                  \
+    X(COUNTER, LLM_STATE_CHANGES, "hansard_llm_state_changes_total",                               \
+      "Changes of a model server's state.", "to", "up,trial,down")                                 \
     X(COUNTER, LANE_CALLS, "hansard_lane_calls_total", "Database calls, by kind.", "kind",         \
       "accept,finish,single")                                                                      \
     X(COUNTER, LANE_ERRORS, "hansard_lane_errors_total", "Database calls that failed, by kind.",   \

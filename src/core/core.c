@@ -31,7 +31,14 @@ struct core *core_open(const struct config *c, struct err *e)
     list_init(&core->turns);
     pthread_mutex_init(&core->lock, NULL);
     thread_cond_init(&core->changed);
-    core->llm = llm_open(c, e);
+    const struct llm_server primary = {.name = "primary",
+                                       .url = c->llm_url,
+                                       .api_key = c->llm_api_key,
+                                       .url_setting = "HANSARD_LLM_URL",
+                                       .key_setting = "HANSARD_LLM_API_KEY",
+                                       .most = (int)c->llm_concurrency};
+    const struct llm_events no_events = {.changed = NULL};
+    core->llm = llm_open(c, &primary, &no_events, e);
     core->db = core->llm ? db_open(c, e) : NULL;
     if (!core->db) {
         llm_close(core->llm);

@@ -244,6 +244,7 @@ static void call_model(struct turn *t)
     struct core *c = t->core;
     t->call.done = on_call_done;
     t->call.deadline_ms = call_deadline_ms(t);
+    t->call.admitted_ms = clock_mono_ms();
     t->call.body = t->body;
     t->call.traceparent = t->request.traceparent;
     t->call.request_id = t->request.request_id;
