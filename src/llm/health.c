@@ -92,7 +92,6 @@ static void rise(struct health *h)
     enter(h, HEALTH_UP);
     h->limit = 1;
     h->slow_start = h->most / 2.0;
-    h->is_shrinking = false;
 }
 
 static void grow(struct health *h, int in_flight)

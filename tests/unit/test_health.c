@@ -342,6 +342,18 @@ static void test_trial_succeeds(void **state)
     assert_limit(5.2);
 }
 
+static void test_an_outage_forgets_what_was_too_much(void **state)
+{
+    (void)state;
+    start(100);
+    end_many(ATTEMPT_HTTP_429, 10); /* 2.8 */
+    end_many(ATTEMPT_OK, 1);
+    end_many(ATTEMPT_HTTP_429, 1); /* slow start would end at 1.9 */
+    go_on_trial();
+    end_many(ATTEMPT_OK, 49);
+    assert_limit(50);
+}
+
 static void test_trial_with_a_single_permit(void **state)
 {
     (void)state;
@@ -482,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_down_until_a_probe_is_answered),
         cmocka_unit_test(test_what_is_reachable),
         cmocka_unit_test(test_trial_succeeds),
+        cmocka_unit_test(test_an_outage_forgets_what_was_too_much),
         cmocka_unit_test(test_trial_with_a_single_permit),
         cmocka_unit_test(test_trial_fails),
         cmocka_unit_test(test_trial_goes_on_after_what_tells_nothing),
