@@ -26,9 +26,8 @@ struct turn {
     struct timer again;  /* the next question whether the conversation is free */
     int32_t again_ms;    /* grows with each */
     int64_t accepted_ms; /* monotonic */
-    char *body;          /* of the model's request */
     struct accept_item accept;
-    struct llm_call call;
+    struct models_call model;
     struct finish_item finish;
 };
 

@@ -39,13 +39,14 @@ static void test_seconds_round_up(void **state)
 static void test_quota_fields(void **state)
 {
     (void)state;
-    struct quota q = {"anonymous", 10, 60, 9, 5400};
+    struct quota q = {
+        .policy = "anonymous", .limit = 10, .window_s = 60, .remaining = 9, .reset_ms = 5400};
     char out[REPLY_QUOTA_BYTES];
     reply_quota_policy(&q, out);
     assert_string_equal(out, "\"anonymous\";q=10;w=60");
     reply_quota_state(&q, out);
     assert_string_equal(out, "\"anonymous\";r=9;t=6");
-    q = (struct quota){"a\"b\\c\n", 1, 2, 0, 0};
+    q = (struct quota){.policy = "a\"b\\c\n", .limit = 1, .window_s = 2};
     reply_quota_state(&q, out);
     assert_string_equal(out, "\"a\\\"b\\\\c\";r=0;t=0");
 }
@@ -59,7 +60,7 @@ static const char *header(struct MHD_Response *r, const char *name)
 static void test_refusals_say_when_to_come_back(void **state)
 {
     (void)state;
-    struct quota q = {"free", 20, 60, 0, 60000};
+    struct quota q = {.policy = "free", .limit = 20, .window_s = 60, .reset_ms = 60000};
     struct reply_facts f = {.request_id = "id", .quota = &q};
     struct err e = {.kind = ERR_RATE_LIMITED, .retry_after_ms = 2001};
     struct MHD_Response *r = reply_problem(&f, &e);
