@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 
+import psycopg2
 import pytest
 
 from lib.client import Client
@@ -266,6 +267,17 @@ def test_a_turn_through_all_of_it(fleet, client, session):
     assert [answer.turn for answer in answers] == [1, 2, 3, 4, 5, 6]
     assert answers[0].text == "echo 1: m0"
     assert len({client.get("/readyz").json["worker"] for _ in range(9)}) == len(WORKERS)
+
+
+def test_fleets_pooler_has_the_shipped_settings(fleet):
+    """By one that no pooler has unasked: simple queries are refused. The password is right, so it comes that far."""
+    pooler = psycopg2.connect(
+        host="127.0.0.1", port=fleet.ports["pgbouncer"], user="hansard_app", password=PASSWORD, dbname="hansard"
+    )
+    with contextlib.closing(pooler), pytest.raises(psycopg2.Error):
+        pooler.autocommit = True
+        pooler.cursor().execute("SELECT 1")
+    assert "PQexec disallowed" in fleet.log("pgbouncer")
 
 
 def test_callers_are_told_apart(fleet, session):
