@@ -22,7 +22,10 @@ void callers_fini(struct callers *c)
 
 struct hash callers_name(const struct hash *key_hash, const char *address)
 {
-    return key_hash ? *key_hash : hash_sha256(address, strlen(address));
+    /* A key may read like an address, which is the hash of another caller then: the NUL, which no
+     * key has, keeps them apart. */
+    struct span parts[] = {{"\0", 1}, {address, strlen(address)}};
+    return key_hash ? *key_hash : hash_sha256_parts(parts, COUNT_OF(parts));
 }
 
 /* The name is a SHA-256: any of its bits do. */
