@@ -81,12 +81,12 @@ static bool has_waiting_locked(const struct gate *g)
     return g->rotas[GATE_LIVE].waiting > 0 || g->rotas[GATE_JOB].waiting > 0;
 }
 
-/* One that has a permit now; NULL: none waits, or none is free. */
+/* One that has a permit now; NULL: none waits, or none is free, or none may any more. */
 static struct gate_place *admit_locked(struct gate *g)
 {
     struct rota *live = &g->rotas[GATE_LIVE], *jobs = &g->rotas[GATE_JOB];
     int64_t now_us = clock_mono_us();
-    if (!has_waiting_locked(g) || !take_permit_locked(g, now_us))
+    if (g->is_closed || !has_waiting_locked(g) || !take_permit_locked(g, now_us))
         return NULL;
     bool is_job = jobs->waiting > 0 && (live->waiting == 0 || g->since_job + 1 >= GATE_JOB_SHARE);
     g->since_job = is_job || jobs->waiting == 0 ? 0 : g->since_job + 1;
