@@ -95,19 +95,28 @@ static struct gate_place *admit_locked(struct gate *g)
     return p;
 }
 
+/* The gate this thread lets somebody into just now. What a callback gives back is given on when it is
+ * over: calls that end at once would else be made one within the other, as many as wait. */
+static _Thread_local const struct gate *admitting;
+
 /* Lets in whoever can be, one after another: each is called without the lock. */
 static void admit_all(struct gate *g)
 {
+    if (admitting == g)
+        return;
+    const struct gate *outer = admitting;
+    admitting = g;
     for (;;) {
         pthread_mutex_lock(&g->lock);
         struct gate_place *next = admit_locked(g);
         pthread_mutex_unlock(&g->lock);
         if (!next)
-            return;
+            break;
         metrics_add(METRIC_GATE_WAITING, 0, -1);
         timer_stop_and_wait(g->options.timers, &next->timer);
         next->admitted(next);
     }
+    admitting = outer;
 }
 
 /* ---- how long it would take ------------------------------------------------------------------ */
