@@ -165,7 +165,7 @@ bool gate_arrive(struct gate *g, struct gate_place *p, const struct hash *caller
     if (has_room)
         rota_hold(r, &p->rota, caller);
     else
-        *wait_ms = wait_ms_locked(g, held);
+        *wait_ms = wait_ms_locked(g, held - (size_t)g->in_use);
     pthread_mutex_unlock(&g->lock);
     if (!has_room && *wait_ms > RETRY_MOST_MS)
         *wait_ms = RETRY_MOST_MS;
