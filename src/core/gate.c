@@ -221,8 +221,9 @@ static void on_deadline(struct timer *timer)
 bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
 {
     p->timer = (struct timer){.fire = on_deadline};
-    p->since_us = clock_mono_us();
     pthread_mutex_lock(&g->lock);
+    /* Under the lock: a lease that was over when gate_tell counted must be over here. */
+    p->since_us = clock_mono_us();
     rota_go(rota_of(g, p), &p->rota);
     /* Nobody overtakes: a permit that is free while others wait is theirs. */
     bool is_closed = g->is_closed;
