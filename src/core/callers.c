@@ -22,7 +22,10 @@ void callers_fini(struct callers *c)
 
 struct hash callers_name(const struct hash *key_hash, const char *address)
 {
-    return key_hash ? *key_hash : hash_sha256(address, strlen(address));
+    /* A key may read like an address, which is the hash of another caller then: the NUL, which no
+     * key has, keeps them apart. */
+    struct span parts[] = {{"\0", 1}, {address, strlen(address)}};
+    return key_hash ? *key_hash : hash_sha256_parts(parts, COUNT_OF(parts));
 }
 
 /* The name is a SHA-256: any of its bits do. */
@@ -63,8 +66,11 @@ static void use_locked(struct callers *c, struct caller_note *note)
     list_append(&c->notes, &note->node);
 }
 
+/* Who asks may have looked at the clock before what it asks for was noted. */
 static int32_t less(int32_t ms, int64_t passed_ms)
 {
+    if (passed_ms <= 0)
+        return ms;
     return passed_ms >= ms ? 0 : ms - (int32_t)passed_ms;
 }
 
@@ -79,7 +85,7 @@ static bool let_repeat_through_locked(struct caller_note *note, int64_t now_ms)
 {
     if (note->repeats_ms < now_ms)
         note->repeats_ms = now_ms;
-    if (note->repeats_ms - now_ms >= (int64_t)CALLERS_REPEATS * CALLERS_REPEAT_MS)
+    if (note->repeats_ms - now_ms > (CALLERS_REPEATS - 1) * (int64_t)CALLERS_REPEAT_MS)
         return false;
     note->repeats_ms += CALLERS_REPEAT_MS;
     return true;

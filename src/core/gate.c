@@ -81,12 +81,12 @@ static bool has_waiting_locked(const struct gate *g)
     return g->rotas[GATE_LIVE].waiting > 0 || g->rotas[GATE_JOB].waiting > 0;
 }
 
-/* One that has a permit now; NULL: none waits, or none is free. */
+/* One that has a permit now; NULL: none waits, or none is free, or none may any more. */
 static struct gate_place *admit_locked(struct gate *g)
 {
     struct rota *live = &g->rotas[GATE_LIVE], *jobs = &g->rotas[GATE_JOB];
     int64_t now_us = clock_mono_us();
-    if (!has_waiting_locked(g) || !take_permit_locked(g, now_us))
+    if (g->is_closed || !has_waiting_locked(g) || !take_permit_locked(g, now_us))
         return NULL;
     bool is_job = jobs->waiting > 0 && (live->waiting == 0 || g->since_job + 1 >= GATE_JOB_SHARE);
     g->since_job = is_job || jobs->waiting == 0 ? 0 : g->since_job + 1;
@@ -95,19 +95,28 @@ static struct gate_place *admit_locked(struct gate *g)
     return p;
 }
 
+/* The gate this thread lets somebody into just now. What a callback gives back is given on when it is
+ * over: calls that end at once would else be made one within the other, as many as wait. */
+static _Thread_local const struct gate *admitting;
+
 /* Lets in whoever can be, one after another: each is called without the lock. */
 static void admit_all(struct gate *g)
 {
+    if (admitting == g)
+        return;
+    const struct gate *outer = admitting;
+    admitting = g;
     for (;;) {
         pthread_mutex_lock(&g->lock);
         struct gate_place *next = admit_locked(g);
         pthread_mutex_unlock(&g->lock);
         if (!next)
-            return;
+            break;
         metrics_add(METRIC_GATE_WAITING, 0, -1);
         timer_stop_and_wait(g->options.timers, &next->timer);
         next->admitted(next);
     }
+    admitting = outer;
 }
 
 /* ---- how long it would take ------------------------------------------------------------------ */
@@ -156,7 +165,7 @@ bool gate_arrive(struct gate *g, struct gate_place *p, const struct hash *caller
     if (has_room)
         rota_hold(r, &p->rota, caller);
     else
-        *wait_ms = wait_ms_locked(g, held);
+        *wait_ms = wait_ms_locked(g, held - (size_t)g->in_use);
     pthread_mutex_unlock(&g->lock);
     if (!has_room && *wait_ms > RETRY_MOST_MS)
         *wait_ms = RETRY_MOST_MS;
@@ -212,8 +221,9 @@ static void on_deadline(struct timer *timer)
 bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
 {
     p->timer = (struct timer){.fire = on_deadline};
-    p->since_us = clock_mono_us();
     pthread_mutex_lock(&g->lock);
+    /* Under the lock: a lease that was over when gate_tell counted must be over here. */
+    p->since_us = clock_mono_us();
     rota_go(rota_of(g, p), &p->rota);
     /* Nobody overtakes: a permit that is free while others wait is theirs. */
     bool is_closed = g->is_closed;

@@ -56,7 +56,8 @@ void gate_init(struct gate *g, const struct gate_options *o);
 void gate_fini(struct gate *g); /* nobody uses it any more; who waits is forgotten */
 
 /* A place for one of this caller's, from the first moment on. false: there is none; *wait_ms: in
- * about what time there will be. An eighth of the queue is kept for callers who have little here. */
+ * about what time all who are here will have had a permit, a minute at most. An eighth of the queue
+ * is kept for callers who have little here. */
 MUST_USE bool gate_arrive(struct gate *g, struct gate_place *p, const struct hash *caller,
                           int64_t *wait_ms);
 void gate_depart(struct gate *g, struct gate_place *p);

@@ -120,7 +120,9 @@ static void ask_heartbeat(struct call_item *item, struct keeper *k)
 /* "{version,granted,target}" */
 static bool read_lease(const char *text, int out[3])
 {
-    return text && sscanf(text, "{%d,%d,%d}", &out[0], &out[1], &out[2]) == 3;
+    int end = 0;
+    return text && sscanf(text, "{%d,%d,%d}%n", &out[0], &out[1], &out[2], &end) == 3 && end > 0 &&
+           text[end] == '\0' && out[2] >= 0 && out[1] >= out[2];
 }
 
 /* What is left of the grant when others want some; how soon to ask again. */

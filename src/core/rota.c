@@ -12,6 +12,7 @@ void rota_init(struct rota *r, size_t most)
         r->bucket_count *= 2;
     r->buckets = mem_zero(r->bucket_count * sizeof(struct rota_caller *));
     list_init(&r->round);
+    list_init(&r->awake);
 }
 
 void rota_fini(struct rota *r)
@@ -70,12 +71,22 @@ void rota_release(struct rota *r, struct rota_place *p)
     free(c);
 }
 
+static void note_awake(struct rota *r, struct rota_caller *c)
+{
+    bool is_awake = c->coming > 0 || c->waiting.count > 0;
+    if (is_awake && !list_is_linked(&c->awake))
+        list_append(&r->awake, &c->awake);
+    else if (!is_awake && list_is_linked(&c->awake))
+        list_remove(&r->awake, &c->awake);
+}
+
 void rota_come(struct rota *r, struct rota_place *p)
 {
     assert(!p->is_coming);
     p->is_coming = true;
     p->caller->coming++;
     r->coming++;
+    note_awake(r, p->caller);
 }
 
 void rota_go(struct rota *r, struct rota_place *p)
@@ -84,6 +95,7 @@ void rota_go(struct rota *r, struct rota_place *p)
     p->is_coming = false;
     p->caller->coming--;
     r->coming--;
+    note_awake(r, p->caller);
 }
 
 void rota_wait(struct rota *r, struct rota_place *p)
@@ -93,6 +105,7 @@ void rota_wait(struct rota *r, struct rota_place *p)
         list_append(&r->round, &c->node);
     list_append(&c->waiting, &p->node);
     r->waiting++;
+    note_awake(r, c);
 }
 
 void rota_leave(struct rota *r, struct rota_place *p)
@@ -102,6 +115,7 @@ void rota_leave(struct rota *r, struct rota_place *p)
     r->waiting--;
     if (c->waiting.count == 0)
         list_remove(&r->round, &c->node);
+    note_awake(r, c);
 }
 
 struct rota_place *rota_take(struct rota *r)
@@ -114,6 +128,7 @@ struct rota_place *rota_take(struct rota *r)
     r->waiting--;
     if (c->waiting.count > 0)
         list_append(&r->round, &c->node);
+    note_awake(r, c);
     return p;
 }
 
@@ -121,16 +136,13 @@ size_t rota_ahead(const struct rota *r, const struct rota_place *p)
 {
     const struct rota_caller *own = p->caller;
     size_t own_count = own->waiting.count + own->coming;
-    size_t ahead = own_count, coming = own->coming;
+    size_t ahead = own_count;
     /* Of the others, as many rounds as it takes until our own are through. */
-    for (struct list_node *n = list_first(&r->round); n; n = list_next(&r->round, n)) {
-        const struct rota_caller *c = CONTAINER_OF(n, struct rota_caller, node);
+    for (struct list_node *n = list_first(&r->awake); n; n = list_next(&r->awake, n)) {
+        const struct rota_caller *c = CONTAINER_OF(n, struct rota_caller, awake);
         size_t count = c->waiting.count + c->coming;
-        if (c == own)
-            continue;
-        ahead += count < own_count + 1 ? count : own_count + 1;
-        coming += c->coming;
+        if (c != own)
+            ahead += count < own_count + 1 ? count : own_count + 1;
     }
-    /* Callers of whom nobody waits yet are not in the round: theirs that come are few. */
-    return ahead + (r->coming - coming);
+    return ahead;
 }

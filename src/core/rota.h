@@ -15,10 +15,11 @@
 struct rota_caller {
     struct rota_caller *next; /* in its bucket */
     struct hash name;
-    struct list_node node; /* in the round, while somebody waits */
-    struct list waiting;   /* rota_place, first come first */
-    size_t held;           /* places in any state */
-    size_t coming;         /* on their way here: they will wait, or need not */
+    struct list_node node;  /* in the round, while somebody waits */
+    struct list_node awake; /* in the rota's list, while somebody waits or comes */
+    struct list waiting;    /* rota_place, first come first */
+    size_t held;            /* places in any state */
+    size_t coming;          /* on their way here: they will wait, or need not */
 };
 
 struct rota_place {
@@ -31,6 +32,7 @@ struct rota {
     struct rota_caller **buckets;
     size_t bucket_count; /* a power of two */
     struct list round;   /* rota_caller with somebody waiting; the first is next */
+    struct list awake;   /* rota_caller with somebody waiting or coming */
     size_t held, coming, waiting;
 };
 
@@ -52,5 +54,5 @@ void rota_leave(struct rota *r, struct rota_place *p); /* waits no more */
 struct rota_place *rota_take(struct rota *r);
 
 /* How many that wait or come would be served before one more of this place's caller. Looks at each
- * caller that waits. */
+ * caller that waits or comes. */
 size_t rota_ahead(const struct rota *r, const struct rota_place *p);
