@@ -108,7 +108,7 @@ BEGIN
     RETURN ARRAY(
         SELECT CASE WHEN (grants[k.item]).remaining IS NOT NULL OR k.emission_us IS NULL THEN grants[k.item]
                     ELSE ROW(NULL,
-                             coalesce(hansard.quota_room(l.tat_us, k.emission_us, k.burst, now_us), k.burst),
+                             hansard.quota_room(coalesce(l.tat_us, 0), k.emission_us, k.burst, now_us),
                              least(greatest(coalesce(l.tat_us, 0) - now_us, 0) / 1000, 2147483647)::integer,
                              NULL)::hansard.quota_grant END
         FROM unnest(keys, emissions, bursts) WITH ORDINALITY AS k (key, emission_us, burst, item)
