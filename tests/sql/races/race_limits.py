@@ -82,16 +82,54 @@ def two_first_batches():
     assert counted(address) == 10
 
 
-@story("who is refused holds the counter for others no longer than to the end of its transaction, and changes nothing")
-def refusal_locks():
+def counter(address, columns="ctid, *"):
+    return watcher().do(f"SELECT {columns} FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}")
+
+
+def refusals_noted(address):
+    """Events that tell of this address."""
+    return watcher().value(
+        "SELECT count(*) FROM hansard.audit_events WHERE kind = 'limit_reached' AND detail ->> 'address' = %s", address
+    )
+
+
+@story("two are the first to be refused: each holds the counter to the end of its transaction, one of them is noted")
+def first_refusals():
     a, b, address = Worker(), Worker(), str(uuid.uuid4())
     spend(a, address, 10)
-    before = watcher().do("SELECT ctid, * FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}")
+    columns = "tat_us, emission_us, burst, granted, seen_us"
+    before = counter(address, columns)
     assert a.begin().accept(new_session(), address=address).outcome == "HS429"
     second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
     a.commit()
     assert second.result().outcome == "HS429"
-    assert watcher().do("SELECT ctid, * FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}") == before
+    assert counter(address, columns) == before
+    assert refusals_noted(address) == 1
+
+
+@story("the first refusal is rolled back: the other one is noted")
+def first_refusal_rolled_back():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 10)
+    a.begin().accept(new_session(), address=address)
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.rollback()
+    assert second.result().outcome == "HS429"
+    assert refusals_noted(address) == 1
+
+
+@story("who is refused after that holds the counter no longer than to the end of its transaction, and changes nothing")
+def refusal_locks():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 10)
+    assert a.accept(new_session(), address=address).outcome == "HS429"
+    before = counter(address)
+    assert a.begin().accept(new_session(), address=address).outcome == "HS429"
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.commit()
+    assert second.result().outcome == "HS429"
+    assert counter(address) == before
+    assert refusals_noted(address) == 1
 
 
 @story("other limits are not waited for")
