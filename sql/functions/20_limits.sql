@@ -129,45 +129,72 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    asked_at timestamptz;
     today    date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    asked_at timestamptz;
     reset_ms integer;
+    grants   hansard.allowance_grant[] := array_fill(NULL::hansard.allowance_grant, ARRAY[cardinality(keys)]);
+    asked    record;
+    of_key   text;
+    turns    bigint; -- open now
+    tokens   bigint; -- spent or reserved
+    refusal  text;
 BEGIN
-    -- Locked in their order; written only where a new day has begun.
+    -- Locked in their order; written only where a new day has begun. Who waited here over midnight does not turn it back.
     INSERT INTO hansard.allowances AS a (limit_key, day, tokens_spent)
     SELECT DISTINCT k.key, today, 0 FROM unnest(keys) AS k (key) WHERE k.key IS NOT NULL ORDER BY k.key
     ON CONFLICT (limit_key) DO UPDATE SET day = excluded.day, tokens_spent = 0
-    WHERE a.day <> excluded.day;
+    WHERE a.day NOT IN (excluded.day, excluded.day + 1);
 
     asked_at := clock_timestamp();
-    reset_ms := ceil(extract(epoch FROM ((today + 1)::timestamp AT TIME ZONE 'UTC') - asked_at) * 1000);
-    RETURN ARRAY(
-        SELECT CASE WHEN k.key IS NOT NULL THEN ROW(
-                   g.refusal, k.token_cap,
-                   greatest(k.token_cap - a.tokens_spent - h.tokens - CASE WHEN g.refusal IS NULL THEN k.asked ELSE 0 END, 0),
-                   reset_ms,
-                   -- Of a turn that is open nobody knows when it ends, nor how much it gives back.
-                   CASE g.refusal WHEN 'HS430' THEN 100
-                                  WHEN 'HS431' THEN CASE WHEN a.tokens_spent + k.reserve > k.token_cap THEN reset_ms ELSE 1000 END
-                   END,
-                   k.reserve)::hansard.allowance_grant END
-        FROM (SELECT u.*, sum(u.reserve) OVER w AS asked, row_number() OVER w AS place
-              FROM unnest(keys, parallels, token_caps, reserves) WITH ORDINALITY AS u (key, parallel, token_cap, reserve, item)
-              WINDOW w AS (PARTITION BY u.key ORDER BY u.item)) AS k
-        LEFT JOIN LATERAL (SELECT a.tokens_spent FROM hansard.allowances a WHERE a.limit_key = k.key LIMIT 1) AS a ON true
-        LEFT JOIN LATERAL (SELECT count(*) AS turns, coalesce(sum(h.tokens), 0)::bigint AS tokens
-                           FROM hansard.holds h
-                           WHERE h.limit_key = k.key AND hansard.is_alive(h.worker_id, asked_at)) AS h ON true
-        CROSS JOIN LATERAL (SELECT CASE WHEN h.turns + k.place > k.parallel THEN 'HS430'
-                                        WHEN a.tokens_spent + h.tokens + k.asked > k.token_cap THEN 'HS431'
-                                   END AS refusal) AS g
-        ORDER BY k.item);
+    reset_ms := hansard.day_left_ms(asked_at);
+    -- As if each had come alone: who is refused is not in the way of those after him.
+    FOR asked IN
+        WITH used AS MATERIALIZED (
+            SELECT k.key, a.tokens_spent, h.turns, h.tokens
+            FROM (SELECT DISTINCT u.key FROM unnest(keys) AS u (key) WHERE u.key IS NOT NULL) AS k
+            CROSS JOIN LATERAL (SELECT a.tokens_spent FROM hansard.allowances a WHERE a.limit_key = k.key LIMIT 1) AS a
+            CROSS JOIN LATERAL (SELECT count(*) AS turns, coalesce(sum(h.tokens), 0)::bigint AS tokens
+                                FROM hansard.holds h
+                                WHERE h.limit_key = k.key AND hansard.is_alive(h.worker_id, asked_at)) AS h
+        )
+        SELECT k.*, u.tokens_spent, u.turns AS turns_open, u.tokens AS tokens_held
+        FROM unnest(keys, parallels, token_caps, reserves) WITH ORDINALITY AS k (key, parallel, token_cap, reserve, item)
+        JOIN used u ON u.key = k.key
+        ORDER BY k.key, k.item
+    LOOP
+        IF asked.key IS DISTINCT FROM of_key THEN
+            of_key := asked.key;
+            turns := asked.turns_open;
+            tokens := asked.tokens_spent + asked.tokens_held;
+        END IF;
+        refusal := CASE WHEN turns >= asked.parallel THEN 'HS430'
+                        WHEN tokens + asked.reserve > asked.token_cap THEN 'HS431' END;
+        IF refusal IS NULL THEN
+            turns := turns + 1;
+            tokens := tokens + asked.reserve;
+        END IF;
+        grants[asked.item] := ROW(
+            refusal, asked.token_cap, CASE WHEN asked.token_cap IS NOT NULL THEN greatest(asked.token_cap - tokens, 0) END,
+            CASE WHEN asked.token_cap IS NOT NULL THEN reset_ms END,
+            -- Of a turn that is open nobody knows when it ends, nor how much it gives back.
+            CASE refusal WHEN 'HS430' THEN 100
+                         WHEN 'HS431' THEN CASE WHEN asked.tokens_spent + asked.reserve > asked.token_cap THEN reset_ms
+                                                ELSE 1000 END
+            END,
+            asked.reserve)::hansard.allowance_grant;
+    END LOOP;
+    RETURN grants;
 END
 $$;
 COMMENT ON FUNCTION hansard.take_allowance(text[], integer[], bigint[], bigint[]) IS
     'Is there room for one more open turn for each element? Limit key (NULL: no caps), cap on open turns, cap on a day''s '
     'tokens (NULL: none), tokens to reserve. Refusals: HS430 (too many open), HS431 (tokens used up, or reserved). '
     'Those granted are to be put into holds within the same transaction, while the rows of allowances are locked.';
+
+CREATE OR REPLACE FUNCTION hansard.day_left_ms(at timestamptz) RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN ceil(extract(epoch FROM date_trunc('day', at, 'UTC') + interval '24 hours' - at) * 1000)::integer;
+COMMENT ON FUNCTION hansard.day_left_ms(timestamptz) IS 'Until the day (UTC) is over, ms.';
 
 CREATE OR REPLACE FUNCTION hansard.settle_holds(keys text[], used bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
