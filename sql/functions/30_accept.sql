@@ -216,7 +216,7 @@ BEGIN
                         THEN limit_keys[d.item] END AS limit_key,
                    t.parallel_turns, t.tokens_per_day,
                    t.tokens_reserved + octet_length(words[d.item]) / 4
-                       + coalesce(p.prompt_tokens + p.completion_tokens, 0)::bigint AS reserve
+                       + coalesce(p.prompt_tokens::bigint + p.completion_tokens, 0) AS reserve
             FROM unnest(drafts) d
             LEFT JOIN LATERAL (SELECT t.* FROM hansard.tiers t WHERE t.tier = tiers[d.item] LIMIT 1) AS t ON true
             LEFT JOIN LATERAL (SELECT p.prompt_tokens, p.completion_tokens FROM hansard.turns p
