@@ -202,11 +202,6 @@ BEGIN
 
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
     IF has_caps THEN
-        IF has_orphans THEN
-            DELETE FROM hansard.holds h USING unnest(drafts) d, hansard.sessions s
-            WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND s.session_key = d.session_key
-              AND h.conversation_id = s.conversation_id AND h.turn_no = d.orphan;
-        END IF;
         -- What the prompt will hold is what the turn before came to, and the new words, four bytes to a token.
         SELECT hansard.take_allowance(array_agg(c.limit_key), array_agg(c.parallel_turns), array_agg(c.tokens_per_day),
                                       array_agg(c.reserve))
@@ -274,8 +269,13 @@ BEGIN
         WHERE d.verdict = 'takeover' AND h.conversation_id = d.conversation_id AND h.turn_no = d.turn_no;
     END IF;
 
-    -- A turn that its worker left open makes way for the next one.
+    -- A turn that its worker left open makes way for the next one, and so does its hold.
     IF has_orphans THEN
+        DELETE FROM hansard.holds h
+        USING unnest(drafts) d, hansard.sessions s
+        WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND refusals[d.item] IS NULL
+          AND s.session_key = d.session_key
+          AND h.conversation_id = s.conversation_id AND h.turn_no = d.orphan;
         UPDATE hansard.turns t
         SET state = 'failed', error_code = 'worker_lost', finished_at = decided_at
         FROM unnest(drafts) d, hansard.sessions s
