@@ -196,6 +196,37 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN ceil(extract(epoch FROM date_trunc('day', at, 'UTC') + interval '24 hours' - at) * 1000)::integer;
 COMMENT ON FUNCTION hansard.day_left_ms(timestamptz) IS 'Until the day (UTC) is over, ms.';
 
+CREATE OR REPLACE FUNCTION hansard.peek_allowance(grants hansard.allowance_grant[], keys text[], tiers text[])
+RETURNS hansard.allowance_grant[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    seen_at timestamptz := clock_timestamp();
+BEGIN
+    RETURN ARRAY(
+        SELECT CASE WHEN t.tokens_per_day IS NULL THEN grants[k.item]
+                    ELSE ROW(NULL, t.tokens_per_day,
+                             greatest(t.tokens_per_day - coalesce(a.tokens_spent, 0) - h.tokens, 0),
+                             hansard.day_left_ms(seen_at), NULL, NULL)::hansard.allowance_grant END
+        FROM unnest(keys, tiers) WITH ORDINALITY AS k (key, tier, item)
+        LEFT JOIN LATERAL (SELECT t.tokens_per_day FROM hansard.tiers t
+                           WHERE t.tier = k.tier AND k.key IS NOT NULL LIMIT 1) AS t ON true
+        LEFT JOIN LATERAL (SELECT a.tokens_spent FROM hansard.allowances a
+                           WHERE a.limit_key = k.key AND a.day >= (seen_at AT TIME ZONE 'UTC')::date LIMIT 1) AS a ON true
+        LEFT JOIN LATERAL (SELECT coalesce(sum(h.tokens), 0)::bigint AS tokens FROM hansard.holds h
+                           WHERE h.limit_key = k.key AND hansard.is_alive(h.worker_id, seen_at)) AS h ON true
+        ORDER BY k.item);
+END
+$$;
+COMMENT ON FUNCTION hansard.peek_allowance(hansard.allowance_grant[], text[], text[]) IS
+    'Puts in what is left of a day''s tokens for elements with a limit key, which were granted nothing; the others are '
+    'left as they are. The tier''s cap counts.';
+
 CREATE OR REPLACE FUNCTION hansard.settle_holds(keys text[], used bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp

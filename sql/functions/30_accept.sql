@@ -269,6 +269,14 @@ BEGIN
         WHERE d.verdict = 'takeover' AND h.conversation_id = d.conversation_id AND h.turn_no = d.turn_no;
     END IF;
 
+    IF has_caps AND (has_others OR EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict <> 'new')) THEN
+        allowances := hansard.peek_allowance(
+            allowances,
+            ARRAY(SELECT CASE WHEN d.verdict <> 'new' OR refusals[d.item] = 'HS429' THEN limit_keys[d.item] END
+                  FROM unnest(drafts) d),
+            tiers);
+    END IF;
+
     -- A turn that its worker left open makes way for the next one, and so does its hold.
     IF has_orphans THEN
         DELETE FROM hansard.holds h
