@@ -271,17 +271,23 @@ BEGIN
         WHERE r.refusal = 'HS429' AND l.limit_key = r.key
           AND l.refused_us <= hansard.unix_us(noted_at) - r.window_s * 1000000::bigint
         RETURNING r.item
-    ), capped AS (
-        UPDATE hansard.allowances a
-        SET parallel_refused_at = CASE r.refusal WHEN 'HS430' THEN noted_at ELSE a.parallel_refused_at END,
-            tokens_refused_at = CASE r.refusal WHEN 'HS431' THEN noted_at ELSE a.tokens_refused_at END
+    ), due AS (
+        SELECT r.item, r.key, r.refusal
         FROM refused r
-        WHERE r.refusal <> 'HS429' AND a.limit_key = r.key
-          AND CASE r.refusal
+        CROSS JOIN LATERAL (SELECT a.* FROM hansard.allowances a
+                            WHERE r.refusal <> 'HS429' AND a.limit_key = r.key LIMIT 1) AS a
+        WHERE CASE r.refusal
                   WHEN 'HS430' THEN coalesce(a.parallel_refused_at < noted_at - interval '1 minute', true)
                   ELSE coalesce((a.tokens_refused_at AT TIME ZONE 'UTC')::date < (noted_at AT TIME ZONE 'UTC')::date, true)
               END
-        RETURNING r.item
+    ), capped AS (
+        -- Once a row, though both caps may be due.
+        UPDATE hansard.allowances a
+        SET parallel_refused_at = CASE WHEN d.is_parallel THEN noted_at ELSE a.parallel_refused_at END,
+            tokens_refused_at = CASE WHEN d.is_tokens THEN noted_at ELSE a.tokens_refused_at END
+        FROM (SELECT key, bool_or(refusal = 'HS430') AS is_parallel, bool_or(refusal = 'HS431') AS is_tokens
+              FROM due GROUP BY key) AS d
+        WHERE a.limit_key = d.key
     )
     INSERT INTO hansard.audit_events (event_id, happened_at, kind, user_id, request_id, detail)
     SELECT hansard.uuid_v7(noted_at), noted_at, 'limit_reached', (r.facts ->> 'user_id')::uuid,
@@ -289,7 +295,7 @@ BEGIN
            jsonb_build_object('limit', CASE r.refusal WHEN 'HS429' THEN 'rate' WHEN 'HS430' THEN 'parallel' ELSE 'tokens' END)
                || (r.facts - 'user_id' - 'request_id')
     FROM refused r
-    WHERE r.item IN (SELECT item FROM rated UNION ALL SELECT item FROM capped);
+    WHERE r.item IN (SELECT item FROM rated UNION ALL SELECT item FROM due);
 END
 $$;
 COMMENT ON FUNCTION hansard.note_refusals(text[], text[], integer[], jsonb[]) IS
