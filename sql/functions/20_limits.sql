@@ -306,13 +306,21 @@ COMMENT ON FUNCTION hansard.note_refusals(text[], text[], integer[], jsonb[]) IS
 CREATE OR REPLACE FUNCTION hansard_api.sweep_limits(after text, most integer) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
     now_us bigint := hansard.unix_us(clock_timestamp());
     today  date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
     page   text[];
 BEGIN
-    page := ARRAY(SELECT l.limit_key FROM hansard.rate_limits l WHERE l.limit_key > after ORDER BY l.limit_key LIMIT most);
+    page := ARRAY(
+        SELECT k.limit_key
+        FROM ((SELECT l.limit_key FROM hansard.rate_limits l WHERE l.limit_key > after ORDER BY l.limit_key LIMIT most)
+              UNION
+              (SELECT a.limit_key FROM hansard.allowances a WHERE a.limit_key > after ORDER BY a.limit_key LIMIT most)) AS k
+        ORDER BY k.limit_key
+        LIMIT most);
     -- A row whose quota is whole again says no more than no row; but who has just seen it, or been noted as refused, keeps it.
     DELETE FROM hansard.rate_limits l
     WHERE l.limit_key = ANY (ARRAY(
@@ -321,19 +329,19 @@ BEGIN
           AND i.refused_us < now_us - i.burst * i.emission_us
         ORDER BY i.limit_key
         FOR UPDATE SKIP LOCKED));
+    -- Not yesterday's: who looked at the clock just before midnight may be about to open a turn.
     DELETE FROM hansard.allowances a
     WHERE a.limit_key = ANY (ARRAY(
         SELECT o.limit_key FROM hansard.allowances o
-        WHERE o.day < today
+        WHERE o.limit_key = ANY (page) AND o.day < today - 1
           AND NOT EXISTS (SELECT FROM hansard.holds h WHERE h.limit_key = o.limit_key)
         ORDER BY o.limit_key
-        LIMIT most
         FOR UPDATE SKIP LOCKED));
     RETURN page[most];
 END
 $$;
 COMMENT ON FUNCTION hansard_api.sweep_limits(text, integer) IS
-    'Forgets callers whose quota is whole again: looks at so many rows, in the order of their keys, after a key (an empty '
+    'Forgets callers whose quota is whole again: looks at so many, in the order of their keys, after a key (an empty '
     'text: from the first). The key to go on after; NULL: that was the end. Any worker may call it at any time.';
 GRANT EXECUTE ON FUNCTION hansard_api.sweep_limits(text, integer) TO hansard_app;
 
