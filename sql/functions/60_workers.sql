@@ -164,6 +164,11 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT FROM hansard.sessions s WHERE s.open_worker = dead) THEN
         DELETE FROM hansard.holds h WHERE h.worker_id = dead;
+        -- One of the release before knew no leases: where others do, it is remembered until its calls have ended, too.
+        UPDATE hansard.workers w
+        SET permits_until = w.heartbeat_at + hansard.worker_patience()
+                            + (SELECT max(v.permits_until - v.leased_until) FROM hansard.workers v WHERE v.lost_at IS NULL)
+        WHERE w.worker_id = dead AND w.permits_until IS NULL;
         DELETE FROM hansard.workers w WHERE w.worker_id = dead AND coalesce(w.permits_until <= closed_at, true);
         UPDATE hansard.workers w SET buried_at = closed_at WHERE w.worker_id = dead;
     END IF;
