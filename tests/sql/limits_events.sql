@@ -4,7 +4,7 @@ SELECT plan(31);
 SELECT help.worker('w');
 SELECT help.capped('p', 1);
 SELECT help.capped('t', NULL, 1000, 900);
-SELECT help.capped('r', NULL, NULL, 1000, 60, 2);
+SELECT help.capped('r', NULL, NULL, 1000, 6, 2);
 SELECT help.capped('both', 1, 1000, 100);
 
 -- What was noted since one looked last.
@@ -40,10 +40,10 @@ SELECT ok(happened_at BETWEEN now() AND clock_timestamp()
           AND abs(extract(epoch FROM happened_at) * 1000 - ('x' || substr(replace(event_id::text, '-', ''), 1, 12))::bit(48)::bigint) < 2,
           '... now') FROM rate;
 SELECT is(help.outcomes('w', '{"caller": "r", "session": "c"}') || ' ' || pg_temp.limits_noted(), 'HS429 -', 'the next is not');
--- The window is the time in which the burst comes back: here 2 s.
-UPDATE hansard.rate_limits SET refused_us = refused_us - 1500000 WHERE limit_key = help.limit_key('r');
+-- The window is the time in which the burst comes back: here 20 s.
+UPDATE hansard.rate_limits SET refused_us = refused_us - 15000000 WHERE limit_key = help.limit_key('r');
 SELECT is(help.outcomes('w', '{"caller": "r", "session": "c"}') || ' ' || pg_temp.limits_noted(), 'HS429 -', '... before the window is over');
-UPDATE hansard.rate_limits SET refused_us = refused_us - 500000, tat_us = tat_us + 2000000 WHERE limit_key = help.limit_key('r');
+UPDATE hansard.rate_limits SET refused_us = refused_us - 5000000, tat_us = tat_us + 20000000 WHERE limit_key = help.limit_key('r');
 SELECT is(help.outcomes('w', '[{"caller": "r", "session": "c"}, {"caller": "r", "session": "c"}]') || ' ' || pg_temp.limits_noted(),
           'HS429 waiting rate', 'then one is, once more');
 SELECT is(count(*), 9::bigint, '(nine more of an address)') FROM generate_series(1, 9) AS i
