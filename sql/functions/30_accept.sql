@@ -195,11 +195,6 @@ BEGIN
 
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
     IF has_caps THEN
-        IF has_orphans THEN
-            DELETE FROM hansard.holds h USING unnest(drafts) d, hansard.sessions s
-            WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND s.session_key = d.session_key
-              AND h.conversation_id = s.conversation_id AND h.turn_no = d.orphan;
-        END IF;
         -- What the prompt will hold is what the turn before came to, and the new words, four bytes to a token.
         SELECT hansard.take_allowance(array_agg(c.limit_key), array_agg(c.parallel_turns), array_agg(c.tokens_per_day),
                                       array_agg(c.reserve))
@@ -209,7 +204,7 @@ BEGIN
                         THEN limit_keys[d.item] END AS limit_key,
                    t.parallel_turns, t.tokens_per_day,
                    t.tokens_reserved + octet_length(words[d.item]) / 4
-                       + coalesce(p.prompt_tokens + p.completion_tokens, 0)::bigint AS reserve
+                       + coalesce(p.prompt_tokens::bigint + p.completion_tokens, 0) AS reserve
             FROM unnest(drafts) d
             LEFT JOIN LATERAL (SELECT t.* FROM hansard.tiers t WHERE t.tier = tiers[d.item] LIMIT 1) AS t ON true
             LEFT JOIN LATERAL (SELECT p.prompt_tokens, p.completion_tokens FROM hansard.turns p
@@ -275,8 +270,21 @@ BEGIN
         WHERE d.verdict = 'takeover' AND h.conversation_id = d.conversation_id AND h.turn_no = d.turn_no;
     END IF;
 
-    -- A turn that its worker left open makes way for the next one.
+    IF has_caps AND (has_others OR EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict <> 'new')) THEN
+        allowances := hansard.peek_allowance(
+            allowances,
+            ARRAY(SELECT CASE WHEN d.verdict <> 'new' OR refusals[d.item] = 'HS429' THEN limit_keys[d.item] END
+                  FROM unnest(drafts) d),
+            tiers);
+    END IF;
+
+    -- A turn that its worker left open makes way for the next one, and so does its hold.
     IF has_orphans THEN
+        DELETE FROM hansard.holds h
+        USING unnest(drafts) d, hansard.sessions s
+        WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND refusals[d.item] IS NULL
+          AND s.session_key = d.session_key
+          AND h.conversation_id = s.conversation_id AND h.turn_no = d.orphan;
         UPDATE hansard.turns t
         SET state = 'failed', error_code = 'worker_lost', finished_at = decided_at
         FROM unnest(drafts) d, hansard.sessions s
