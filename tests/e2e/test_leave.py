@@ -112,7 +112,7 @@ def test_after_the_delay_new_work_is_refused(record, caller, worker, session):
         until(lambda: record.is_running(session))
         leave(running)
         late.send(asked[:-5])
-        time.sleep(1.2)
+        time.sleep(1.2)  # nothing tells from outside when the delay is over
         late.send(asked[-5:])
         assert problem(late.receive_answer()) == (503, "draining")
     assert turn.result().turn == 1

@@ -10,9 +10,11 @@ import pytest
 
 from lib.client import Answer, Client
 from lib.ledger import Ledger
+from lib.metrics import scrape
 from lib.program import PATIENCE
 from lib.stack import Stack
 from lib.together import begin, together
+from lib.wait import until
 
 WORKERS = 3
 CALLERS = 24
@@ -24,6 +26,16 @@ def trio():
     running.make_tier("unlimited", None, 1000000)
     yield running
     running.destroy()
+
+
+def test_idle_connections_are_given_up_by_the_proxy(trio, user):
+    """Before a worker that leaves would cut them, 2 s after the signal: a request sent just then would be lost."""
+    caller = Client(trio.url, trio.add_key(user, "unlimited"))
+    answers = together(lambda n=n: caller.chat(f"{user} {n}", "[[delay 50]] x") for n in range(12))
+    assert {answer.status for answer in answers} == {200}
+    workers = [Client(f"http://127.0.0.1:{trio.port + 10 + n}") for n in range(1, WORKERS + 1)]
+    # One is the connection that asks.
+    until(lambda: all(scrape(place).get("hansard_http_connections") == 1 for place in workers), seconds=1.8)
 
 
 class Caller:
