@@ -16,8 +16,9 @@
 
 static const char serve_help[] =
     "Usage: hansard serve\n\n"
-    "Answers requests on HANSARD_LISTEN until SIGTERM or SIGINT: then new work is refused,\n"
-    "running turns get HANSARD_DRAIN_TIMEOUT to end. A second signal ends it at once.\n\n"
+    "Answers requests on HANSARD_LISTEN until SIGTERM or SIGINT: then new connections are refused\n"
+    "for HANSARD_DRAIN_DELAY, then new work is, and running turns get HANSARD_DRAIN_TIMEOUT to\n"
+    "end. A second signal ends it at once.\n\n"
     "Needs HANSARD_DATABASE_URL and HANSARD_LLM_URL. `hansard config --markdown` lists all.\n";
 
 /* A connection each, and some for files, lanes and the model. */
@@ -72,6 +73,8 @@ static void run_until_stopped(const struct config *c, struct core *core, struct 
     int signal_number = wait_for_signal();
     LOG(LOG_INFO, "draining", LOG_TEXT("signal", strsignal(signal_number)));
     pthread_detach(thread_start("second-signal", quit_on_second_signal, NULL));
+    if (c->drain_delay > 0)
+        server_leave(server, clock_mono_ms() + c->drain_delay);
     core_drain(core);
     server_drain(server);
     bool is_idle = core_wait_idle(core, clock_mono_ms() + c->drain_timeout);

@@ -200,6 +200,7 @@ start_worker() {
         export HANSARD_LLM_MODEL=${HANSARD_LLM_MODEL:-demo}
         if [ "$workers" -gt 1 ]; then
             export HANSARD_TRUSTED_PROXIES=${HANSARD_TRUSTED_PROXIES:-127.0.0.1/32}
+            export HANSARD_DRAIN_DELAY=${HANSARD_DRAIN_DELAY:-5s}
         fi
         launch "$name" "$hansard_bin" serve
     )
@@ -250,7 +251,7 @@ stop_part() {
     pgbouncer) end_part pgbouncer TERM 5 ;;
     nginx) end_part nginx QUIT 5 ;;
     llm) end_part llm TERM 5 ;;
-    worker*) end_part "$1" TERM 35 ;;
+    worker*) end_part "$1" TERM 50 ;; # the delay, HANSARD_DRAIN_TIMEOUT, and 15 s
     *) die "no such part: $1" ;;
     esac
 }

@@ -80,8 +80,11 @@
       "Whether callers without an API key are served.")                                            \
     X(TEXT, trusted_proxies, "HANSARD_TRUSTED_PROXIES", 0, 1500, "", "CIDR list",                  \
       "Proxies whose X-Forwarded-For counts.")                                                     \
+    X(DURATION, drain_delay, "HANSARD_DRAIN_DELAY", 0, 60000, "0ms", "duration",                   \
+      "After SIGTERM, how long to serve open connections while new ones are refused. For a proxy " \
+      "that tries another worker when a connection is refused.")                                   \
     X(DURATION, drain_timeout, "HANSARD_DRAIN_TIMEOUT", 0, 3600000, "30s", "duration",             \
-      "How long running turns may take to end after SIGTERM.")                                     \
+      "How long running turns may take to end after SIGTERM, or after the delay.")                 \
     X(CHOICE, log_level, "HANSARD_LOG_LEVEL", "debug|info|warn|error", 0, "info", "choice",        \
       "Least level that is logged.")
 

@@ -168,9 +168,6 @@ void core_status(struct core *c, struct core_status *out)
                                 .schema_wanted = migrate_wanted_version(),
                                 .schema_found = report.schema_found};
     memcpy(out->worker, report.worker, sizeof out->worker);
-    pthread_mutex_lock(&c->lock);
-    out->draining = c->is_draining;
-    pthread_mutex_unlock(&c->lock);
 }
 
 struct db *core_db(struct core *c)

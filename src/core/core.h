@@ -15,7 +15,6 @@ struct db;
 struct turn_reply;
 
 struct core_status {
-    bool draining;
     bool database; /* the last heartbeat came through in time */
     int schema_wanted;
     int schema_found; /* -1: not known yet */

@@ -20,12 +20,14 @@ void api_ops_readyz(struct exchange *x)
     struct core_status s;
     struct buf out;
     core_status(x->loop->server->core, &s);
-    bool is_ready = !s.draining && s.database && s.schema_found == s.schema_wanted;
+    /* Said before core hears of it: a worker that leaves still takes turns. */
+    bool is_draining = x->loop->phase > LOOP_SERVING;
+    bool is_ready = !is_draining && s.database && s.schema_found == s.schema_wanted;
     buf_init(&out, 1024);
     buf_printf(&out,
                "{\"ready\":%s,\"draining\":%s,\"database\":%s,\"schema_wanted\":%d,"
                "\"schema_found\":%d,\"worker\":\"%s\"}\n",
-               is_ready ? "true" : "false", s.draining ? "true" : "false",
+               is_ready ? "true" : "false", is_draining ? "true" : "false",
                s.database ? "true" : "false", s.schema_wanted, s.schema_found, s.worker);
     struct reply_body body = {.content_type = "application/json"};
     body.bytes = buf_take(&out, &body.len);

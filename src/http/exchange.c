@@ -132,7 +132,7 @@ static enum MHD_Result hand_over(struct exchange *x)
     assert(x->state == EXCHANGE_READY);
     if (x->was_suspended) /* see exchange_resume */
         MHD_set_connection_option(x->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
-    if (x->must_close || x->loop->phase >= LOOP_DRAINING)
+    if (x->must_close || x->loop->phase > LOOP_SERVING)
         reply_header(x->response, "Connection", "close");
     link_move(&x->loop->links, x->link, LINK_ANSWERING, x->loop->now_ms);
     enum MHD_Result queued = MHD_queue_response(x->connection, (unsigned)x->status, x->response);

@@ -35,9 +35,9 @@ struct link {
 };
 
 struct links {
-    struct list reading, idle, waiting; /* idle also holds who is answering: the same time */
-    struct list fresh;                  /* READING or IDLE, not looked at since */
-    int64_t read_ms, idle_ms;
+    struct list reading, idle, answering, waiting;
+    struct list fresh; /* READING or IDLE, not looked at since */
+    int64_t read_ms, idle_ms, answer_ms;
     size_t count;
 };
 
@@ -47,6 +47,9 @@ struct link *link_new(struct links *all, int fd, int64_t now_ms);
 void link_free(struct links *all, struct link *l);
 /* Once cut, a link stays cut. */
 void link_move(struct links *all, struct link *l, enum link_state state, int64_t now_ms);
+
+/* From now on, who is idle has at most idle_ms. */
+void links_hurry(struct links *all, int64_t idle_ms, int64_t now_ms);
 
 int64_t links_due_ms(const struct links *all); /* INT64_MAX: nobody has a deadline */
 /* One that came to its state a second ago, until there is none; each is given once. When bytes and

@@ -1,13 +1,19 @@
 #include "http/listener.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/tcp.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
+#define FLAGS_AT 13  /* in a TCP header */
+#define FLAG_SYN 0x02
+#define FLAG_ACK 0x10
 
 bool listener_read(const char *text, struct listener_place *out, struct err *e)
 {
@@ -69,4 +75,27 @@ int listener_open(const char *text, struct err *e)
         err_set(e, ERR_INTERNAL, "cannot listen on %s: %s", text, strerror(errno));
     freeaddrinfo(found);
     return fd;
+}
+
+/* Connections inherit it; they get no SYNs. */
+void listener_bar(int fd)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, FLAG_SYN | FLAG_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FLAG_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),          /* drop it */
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX), /* keep all of it */
+    };
+    struct sock_fprog program = {.len = COUNT_OF(code), .filter = code};
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+unsigned listener_waiting(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return 0;
+    return info.tcpi_unacked; /* of a listening socket: how many are in its queue */
 }

@@ -16,6 +16,10 @@
 #include "http/server_private.h"
 
 #define CLOSE_MS 5000 /* how long clients may take their last answers */
+/* Who is idle while the worker leaves is cut. A request that is on its way just then is lost, and
+ * only the client's side can avoid that, by giving idle connections up first. nginx is told to do so
+ * after 1 s (deploy/nginx); the other second is for when it is late. */
+#define LEAVE_IDLE_MS 2000
 #define RESTLESS_ROUNDS 32
 #define RESTLESS_MS 10
 
@@ -134,12 +138,23 @@ static void give_up_waiting(struct loop *l)
     }
 }
 
+/* libmicrohttpd gives its duplicate back, and would do so each time it is asked. */
+static void stop_accepting(struct loop *l)
+{
+    int fd = l->accepts ? MHD_quiesce_daemon(l->daemon) : -1;
+    if (fd >= 0)
+        close(fd);
+    l->accepts = false;
+}
+
 static void enter(struct loop *l, enum loop_phase phase)
 {
-    if (phase == LOOP_CLOSING && l->phase != LOOP_CLOSING) {
-        int fd = MHD_quiesce_daemon(l->daemon); /* gives its duplicate back */
-        if (fd >= 0)
-            close(fd);
+    if (phase == LOOP_LEAVING) {
+        stop_accepting(l);
+        links_hurry(&l->links, LEAVE_IDLE_MS, l->now_ms);
+    }
+    if (phase == LOOP_CLOSING) {
+        stop_accepting(l);
         give_up_waiting(l);
         l->give_up_ms = l->now_ms + CLOSE_MS;
     }
@@ -210,6 +225,16 @@ static void cut_stuck(struct loop *l)
     }
 }
 
+static void tell_when_empty(struct loop *l)
+{
+    if (l->accepts || l->links.count > 0)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->is_empty = true;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+}
+
 static bool has_ended(const struct loop *l)
 {
     return l->phase == LOOP_CLOSING && (l->exchanges == 0 || l->now_ms >= l->give_up_ms);
@@ -235,6 +260,7 @@ static void *run(void *arg)
         l->restless = l->has_moved ? 0 : l->restless + 1;
         if (l->restless >= RESTLESS_ROUNDS)
             cut_stuck(l);
+        tell_when_empty(l);
     }
     return NULL;
 }
@@ -275,6 +301,14 @@ void loop_wait(struct loop *l, enum loop_phase phase)
     pthread_mutex_unlock(&l->lock);
 }
 
+void loop_wait_empty(struct loop *l, int64_t until_ms)
+{
+    pthread_mutex_lock(&l->lock);
+    while (!l->is_empty && clock_mono_ms() < until_ms)
+        thread_cond_wait_until(&l->changed, &l->lock, until_ms);
+    pthread_mutex_unlock(&l->lock);
+}
+
 static struct MHD_Daemon *start_daemon(struct loop *l, int fd, unsigned connections)
 {
     return MHD_start_daemon(
@@ -295,7 +329,7 @@ bool loop_open(struct loop *l, const struct loop_options *o, struct err *e)
     links_init(&l->links, config->read_timeout, config->idle_timeout);
     list_init(&l->woken);
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
+    thread_cond_init(&l->changed);
     int fd = dup(o->listen_fd); /* each daemon closes its own */
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd >= 0 && l->wake_fd >= 0)
@@ -308,6 +342,7 @@ bool loop_open(struct loop *l, const struct loop_options *o, struct err *e)
             close(l->wake_fd);
         return false;
     }
+    l->accepts = true;
     l->epoll_fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     l->thread = thread_start(o->name, run, l);
     return true;

@@ -3,8 +3,8 @@
  * Does:      accepts from the shared socket, runs the daemon, cuts links that are past due, takes
  *            woken exchanges in.
  * Does not:  block in anything but poll().
- * Threads:   loop_open, loop_ask, loop_wait and loop_close in main; loop_post from any; the
- *            rest on its own.
+ * Threads:   loop_open, loop_ask, loop_wait, loop_wait_empty and loop_close in main; loop_post
+ *            from any; the rest on its own.
  * Owns:      its daemon, links and exchanges.
  *
  * The daemon runs without a thread of its own. libmicrohttpd's epoll thread fetches 128 events at
@@ -25,7 +25,8 @@ struct server;
 
 enum loop_phase {
     LOOP_SERVING,
-    LOOP_DRAINING, /* answers carry Connection: close */
+    LOOP_LEAVING,  /* accepts nobody; answers carry Connection: close; who is idle is cut soon */
+    LOOP_DRAINING, /* the same answers; without LEAVING before it, accepts as ever */
     LOOP_REFUSING, /* nothing is handed to core any more */
     LOOP_CLOSING   /* who waits is given up; ends when all answers are taken, or soon after */
 };
@@ -41,6 +42,7 @@ struct loop {
     enum loop_phase phase;
     struct links links;
     size_t exchanges;
+    bool accepts;      /* its daemon has the listening socket */
     bool has_room;     /* a connection was closed in this round */
     bool has_moved;    /* something happened in this round */
     unsigned restless; /* rounds in a row in which nothing did */
@@ -51,6 +53,7 @@ struct loop {
     pthread_cond_t changed;
     struct list woken;       /* lock */
     bool is_kicked;          /* lock: a wake-up is on its way */
+    bool is_empty;           /* lock: accepts nobody more, and the last connection has gone */
     enum loop_phase asked;   /* lock */
     enum loop_phase reached; /* lock */
 };
@@ -65,5 +68,7 @@ struct loop_options {
 MUST_USE bool loop_open(struct loop *l, const struct loop_options *o, struct err *e);
 void loop_ask(struct loop *l, enum loop_phase phase);
 void loop_wait(struct loop *l, enum loop_phase phase); /* until the loop has reached it */
-void loop_close(struct loop *l);                       /* asked to close before; joins */
+/* Until it is empty, or the monotonic time; once it is asked to leave. */
+void loop_wait_empty(struct loop *l, int64_t until_ms);
+void loop_close(struct loop *l); /* asked to close before; joins */
 void loop_post(struct loop *l, struct exchange *x);

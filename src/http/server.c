@@ -1,12 +1,17 @@
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/listener.h"
 #include "http/server_private.h"
+
+#define HANDSHAKE_MS 10 /* a way to the proxy and back, in one site, with room */
+#define QUEUE_MS 1000   /* loops at their ceiling accept nobody: then the queue does not empty */
 
 /* n bytes of text can stand as 6n in JSON ("\u0009"); the rest is for session id and frame. */
 static size_t body_ceiling(const struct config *c)
@@ -70,6 +75,28 @@ struct server *server_open(const struct config *c, struct core *core, struct err
         return s;
     server_close(s);
     return NULL;
+}
+
+/* Loops accept what is on its way. */
+static void let_last_ones_in(const struct server *s)
+{
+    int64_t now_ms = clock_mono_ms(), enough_ms = now_ms + HANDSHAKE_MS;
+    listener_bar(s->listen_fd);
+    for (int64_t until_ms = now_ms + QUEUE_MS; now_ms < until_ms; now_ms = clock_mono_ms()) {
+        if (now_ms >= enough_ms && listener_waiting(s->listen_fd) == 0)
+            return;
+        poll(NULL, 0, 1);
+    }
+}
+
+void server_leave(struct server *s, int64_t until_ms)
+{
+    let_last_ones_in(s);
+    ask_all(s, LOOP_LEAVING);
+    close(s->listen_fd);
+    s->listen_fd = -1;
+    for (size_t i = 0; i < s->loop_count; i++)
+        loop_wait_empty(&s->loops[i], until_ms);
 }
 
 void server_drain(struct server *s)

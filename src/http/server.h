@@ -3,7 +3,7 @@
  * Does:      event loops on libmicrohttpd; screens headers; counts body bytes while they come;
  *            total deadlines.
  * Does not:  decide anything about turns; block in an event thread.
- * Threads:   open, drain, refuse and close in main.
+ * Threads:   open, leave, drain, refuse and close in main.
  * Owns:      the listening socket, the daemons and their exchanges.
  */
 #pragma once
@@ -14,6 +14,9 @@
 struct server;
 
 MUST_USE struct server *server_open(const struct config *c, struct core *core, struct err *e);
+/* New connections are refused. Open ones are served, each until its next answer; returns when none
+ * is left, or at the monotonic time. */
+void server_leave(struct server *s, int64_t until_ms);
 void server_drain(struct server *s); /* answers carry Connection: close from now on */
 /* When it returns, nothing is handed to core any more: new requests get 503, core may be closed. */
 void server_refuse(struct server *s);

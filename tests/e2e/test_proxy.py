@@ -70,7 +70,14 @@ def test_no_worker_at_all(pair, client, session):
     pair.stop("worker1"), pair.stop("worker2")
     refused = client.chat(session, "x", key="k")
     pair.start("worker1"), pair.start("worker2")
-    assert (refused.status, refused.json["code"]) == (503, "worker_unavailable")
-    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert problem(refused) == (503, "worker_unavailable")
     assert refused.headers["Retry-After"] == "1"
+    assert refused.headers["Cache-Control"] == "no-store"
     assert client.chat(session, "x", key="k").turn == 1
+
+
+def test_body_that_no_worker_gets_to_see(client):
+    """Far above the ceiling nginx refuses it itself, in the workers' words."""
+    refused = client.post(b" " * (8 << 20) + b"{}")
+    assert problem(refused) == (413, "request_too_large")
+    assert refused.headers["Cache-Control"] == "no-store"

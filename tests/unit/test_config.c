@@ -59,8 +59,9 @@ static void values_come_from_the_environment(void **state)
         ENV("PATH=/bin", "HANSARD_LISTEN=[::1]:9000", "HANSARD_LANES=7", "HANSARD_AUTH=required",
             "HANSARD_READ_TIMEOUT=250ms", "HANSARD_SESSION_TTL=365d", "HANSARD_MESSAGE_BYTES=1M",
             "HANSARD_HISTORY_BYTES=65536", "HANSARD_DRAIN_TIMEOUT=0", "HANSARD_QUEUE_LIMIT=0",
-            "HANSARD_LLM_URL=https://models.example/v1", "HANSARD_SYSTEM_PROMPT=be\nkind = yes",
-            "HANSARD_TRUSTED_PROXIES=10.0.0.0/8, ::1", "NOT_HANSARD_X=1", "HANSARD=1"));
+            "HANSARD_DRAIN_DELAY=5s", "HANSARD_LLM_URL=https://models.example/v1",
+            "HANSARD_SYSTEM_PROMPT=be\nkind = yes", "HANSARD_TRUSTED_PROXIES=10.0.0.0/8, ::1",
+            "NOT_HANSARD_X=1", "HANSARD=1"));
     assert_string_equal(c.listen, "[::1]:9000");
     assert_int_equal(c.lanes, 7);
     assert_string_equal(c.auth, "required");
@@ -69,6 +70,7 @@ static void values_come_from_the_environment(void **state)
     assert_int_equal(c.message_bytes, 1048576);
     assert_int_equal(c.history_bytes, 65536);
     assert_int_equal(c.drain_timeout, 0);
+    assert_int_equal(c.drain_delay, 5000);
     assert_int_equal(c.queue_limit, 0);
     assert_string_equal(c.llm_url, "https://models.example/v1");
     assert_string_equal(c.system_prompt, "be\nkind = yes");

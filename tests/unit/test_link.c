@@ -57,6 +57,31 @@ static void test_the_first_due_comes_first(void **state)
     link_free(&all, a);
 }
 
+static void test_who_is_idle_can_be_hurried(void **state)
+{
+    (void)state;
+    struct links all;
+    links_init(&all, 100000, 10000);
+    struct link *soon = link_new(&all, 3, 0), *idle = link_new(&all, 4, 0);
+    struct link *busy = link_new(&all, 5, 0);
+    link_move(&all, soon, LINK_IDLE, 0); /* due at 10000 as it is */
+    link_move(&all, idle, LINK_IDLE, 9000);
+    link_move(&all, busy, LINK_ANSWERING, 9000);
+    links_hurry(&all, 2000, 9000);
+    assert_int_equal(soon->due_ms, 10000);
+    assert_int_equal(idle->due_ms, 11000);
+    assert_ptr_equal(links_overdue(&all, 10000), soon);
+    link_free(&all, soon);
+    assert_ptr_equal(links_overdue(&all, 11000), idle);
+    link_free(&all, idle);
+    assert_null(links_overdue(&all, 18999)); /* who takes an answer has the time he had */
+    link_move(&all, busy, LINK_IDLE, 12000);
+    assert_int_equal(busy->due_ms, 14000); /* who becomes idle later has as little */
+    link_move(&all, busy, LINK_ANSWERING, 12000);
+    assert_int_equal(busy->due_ms, 22000);
+    link_free(&all, busy);
+}
+
 static void test_each_is_looked_at_once(void **state)
 {
     (void)state;
@@ -105,6 +130,7 @@ int main(void)
         cmocka_unit_test(test_reading_has_one_deadline_in_all),
         cmocka_unit_test(test_waiting_has_none),
         cmocka_unit_test(test_the_first_due_comes_first),
+        cmocka_unit_test(test_who_is_idle_can_be_hurried),
         cmocka_unit_test(test_each_is_looked_at_once),
         cmocka_unit_test(test_listen_places),
     };
