@@ -432,6 +432,7 @@ static void on_overdue(struct timer *timer)
         refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
 }
 
+<<<<<<< HEAD
 static int64_t database_deadline_ms(const struct turn *t)
 {
     int64_t deadline_ms = clock_mono_ms() + t->core->config->database_timeout;
@@ -486,6 +487,19 @@ static bool is_model_away(struct core *c)
         return false;
     gate_tell(&c->gate, &gate);
     return gate.wanted >= models_bear(&c->models);
+=======
+static void on_slow(struct timer *timer)
+{
+    struct turn *t = CONTAINER_OF(timer, struct turn, again);
+    refuse_until(t, ERR_QUEUE_SLOW, t->slow_ms);
+}
+
+/* By the timer: a whole line that is to be refused would else be ended one within the other. */
+static void refuse_soon(struct turn *t, void (*fire)(struct timer *))
+{
+    t->again.fire = fire;
+    timer_start(t->core->timers, &t->again, clock_mono_ms());
+>>>>>>> unit
 }
 
 /* Has the word in its line. */
@@ -497,12 +511,10 @@ static void ask(struct turn *t)
     if (core_is_closing(c))
         return; /* core_close frees it */
     if (now_ms >= r->deadline_ms || t->is_answered) {
-        /* By the timer: a whole line that has waited too long would else be ended one within the
-         * other. */
-        t->again.fire = on_overdue;
-        timer_start(c->timers, &t->again, now_ms);
+        refuse_soon(t, on_overdue);
         return;
     }
+<<<<<<< HEAD
     int64_t wait_ms;
     if (is_model_away(c)) {
         refuse_until(t, ERR_MODEL_DOWN, MODEL_RETRY_MS);
@@ -510,6 +522,10 @@ static void ask(struct turn *t)
     }
     if (!gate_come(&c->gate, &t->gate, call_deadline_ms(t), &wait_ms)) {
         refuse_until(t, ERR_QUEUE_SLOW, wait_ms);
+=======
+    if (!gate_come(&c->gate, &t->gate, call_deadline_ms(t), &t->slow_ms)) {
+        refuse_soon(t, on_slow);
+>>>>>>> unit
         return;
     }
     const struct meter_ask quota = {.name = &t->caller,

@@ -22,8 +22,13 @@ struct turn {
         *memory; /* what is known of the conversation; NULL: nothing, or not yet looked up */
     struct line_place line;
     struct gate_place gate;
+<<<<<<< HEAD
     struct meter_place meter;
     struct timer again;  /* the next question whether the conversation is free */
+=======
+    struct timer again;  /* the next question whether the conversation is free; or the end */
+    int64_t slow_ms;     /* in what time the queue would be worth another try */
+>>>>>>> unit
     int32_t again_ms;    /* grows with each */
     int64_t accepted_ms; /* monotonic */
     struct accept_item accept;
