@@ -9,14 +9,9 @@
 #include "base/metrics.h"
 #include "core/turn_private.h"
 
-/* How soon a busy conversation, which another worker holds, is asked for again. */
-#define AGAIN_LEAST_MS 8
-#define AGAIN_MOST_MS 200
 /* Kept of the request's time for writing what the model came to: a sixteenth, this at most. */
 #define FINISH_MS 2000
-#define MODEL_RETRY_MS 1000 /* advice while no model server is up: it is back within two seconds */
 
-static void ask(struct turn *t);
 static void finish(struct turn *t);
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -64,14 +59,6 @@ static enum metric_refusal {
     }
 }
 
-enum metric_outcome {
-    OUTCOME_COMPLETED,
-    OUTCOME_REPLAYED,
-    OUTCOME_REFUSED,
-    OUTCOME_FAILED,
-    OUTCOME_FENCED
-};
-
 static void count_refusal(enum err_kind why)
 {
     metrics_add(METRIC_TURNS, OUTCOME_REFUSED, 1);
@@ -107,7 +94,7 @@ void turn_free(struct turn *t)
     free(t);
 }
 
-static void answer(struct turn *t, struct turn_reply *reply)
+void turn_answer(struct turn *t, struct turn_reply *reply)
 {
     if (t->is_answered)
         return;
@@ -117,9 +104,9 @@ static void answer(struct turn *t, struct turn_reply *reply)
 }
 
 /* Answered, and out of its conversation: the next in line has the word. */
-static void end(struct turn *t, struct turn_reply *reply)
+void turn_end(struct turn *t, struct turn_reply *reply)
 {
-    answer(t, reply);
+    turn_answer(t, reply);
     if (t->memory)
         history_put(&t->core->history, t->memory, clock_mono_ms());
     t->memory = NULL;
@@ -128,26 +115,11 @@ static void end(struct turn *t, struct turn_reply *reply)
 }
 
 /* Nothing is stored. */
-static void refuse(struct turn *t, const struct err *why)
+void turn_refuse(struct turn *t, const struct err *why)
 {
     struct turn_reply reply = {.err = *why};
     count_refusal(why->kind);
-    end(t, &reply);
-}
-
-static void refuse_until(struct turn *t, enum err_kind why, int64_t wait_ms)
-{
-    struct err e = {.kind = ERR_NONE};
-    err_set(&e, why, "%s", "");
-    e.retry_after_ms = (unsigned)wait_ms;
-    refuse(t, &e);
-}
-
-static void refuse_for(struct turn *t, enum err_kind why, const char *detail)
-{
-    struct err e = {.kind = ERR_NONE};
-    err_set(&e, why, "%s", detail);
-    refuse(t, &e);
+    turn_end(t, &reply);
 }
 
 /* ---- finish ---------------------------------------------------------------------------------- */
@@ -158,7 +130,7 @@ static void on_finish_late(struct finish_item *item)
     struct turn_reply reply = {.err = {.kind = ERR_NONE}};
     err_set(&reply.err, ERR_DB_DOWN,
             "the answer is there but not yet stored; ask again with the same Idempotency-Key");
-    answer(t, &reply);
+    turn_answer(t, &reply);
 }
 
 static void trim(const struct turn *t)
@@ -212,7 +184,7 @@ static void on_finish_done(struct finish_item *item)
         reply.completion_tokens = call->completion_tokens;
         call->text = call->model = NULL;
     }
-    end(t, &reply);
+    turn_end(t, &reply);
     free(reply.text); /* NULL when they were taken */
     free(reply.model);
 }
@@ -267,7 +239,7 @@ static void on_call_done(struct llm_call *call)
     finish(t);
 }
 
-static int64_t call_deadline_ms(const struct turn *t)
+int64_t turn_call_deadline_ms(const struct turn *t)
 {
     int64_t kept = t->core->config->request_timeout / 16;
     return t->request.deadline_ms - (kept < FINISH_MS ? kept : FINISH_MS);
@@ -285,7 +257,7 @@ static void call_model(struct turn *t)
 {
     struct llm_call *call = &t->model.call;
     call->done = on_call_done;
-    call->deadline_ms = call_deadline_ms(t);
+    call->deadline_ms = turn_call_deadline_ms(t);
     call->admitted_ms = t->gate.admitted_ms;
     call->traceparent = t->request.traceparent;
     call->request_id = t->request.request_id;
@@ -332,221 +304,22 @@ static struct span recall(struct turn *t)
     return (struct span){m->passage.json, m->passage.len};
 }
 
-static void on_accepted(struct turn *t)
+void turn_go_on(struct turn *t)
 {
     t->accepted_ms = clock_mono_ms();
     t->model.body = prompt_build(models_prompt(&t->core->models), recall(t), t->request.message,
                                  &t->model.body_len);
     t->gate.admitted = on_admitted;
     t->gate.expired = on_gate_expired;
-    if (gate_enter(&t->core->gate, &t->gate, call_deadline_ms(t)))
+    if (gate_enter(&t->core->gate, &t->gate, turn_call_deadline_ms(t)))
         call_model(t);
-}
-
-/* ---- accept ---------------------------------------------------------------------------------- */
-
-static void on_replayed(struct turn *t)
-{
-    struct accept_item *item = &t->accept;
-    struct turn_reply reply = {.err = item->err,
-                               .replayed = true,
-                               .turn_no = item->ref.turn_no,
-                               .text = item->text,
-                               .text_len = item->text_len,
-                               .model = item->model,
-                               .prompt_tokens = item->prompt_tokens,
-                               .completion_tokens = item->completion_tokens};
-    metrics_add(METRIC_TURNS, OUTCOME_REPLAYED, 1);
-    item->text = item->model = NULL;
-    end(t, &reply);
-    free(reply.text);
-    free(reply.model);
-}
-
-static void on_again(struct timer *timer)
-{
-    ask(CONTAINER_OF(timer, struct turn, again));
-}
-
-/* It has the word here, but not in the database: another worker answers, or this one has no id in
- * force for the moment. */
-static void ask_later(struct turn *t)
-{
-    int64_t now_ms = clock_mono_ms();
-    int32_t wait_ms = t->again_ms / 2 + (int32_t)random_below((uint32_t)t->again_ms);
-    int64_t due_ms = now_ms + wait_ms;
-    t->again_ms = t->again_ms * 3 / 2;
-    if (t->again_ms > AGAIN_MOST_MS)
-        t->again_ms = AGAIN_MOST_MS;
-    t->again.fire = on_again;
-    timer_start(t->core->timers, &t->again,
-                due_ms < t->request.deadline_ms ? due_ms : t->request.deadline_ms);
-}
-
-static const char unknown_detail[] =
-    "it is not known whether this was stored; ask again with the same Idempotency-Key";
-
-static void on_accept_late(struct accept_item *item)
-{
-    struct turn *t = CONTAINER_OF(item, struct turn, accept);
-    struct turn_reply reply = {.err = {.kind = ERR_NONE}};
-    err_set(&reply.err, ERR_DB_DOWN, "%s", unknown_detail);
-    answer(t, &reply);
-}
-
-static void on_accept_done(struct accept_item *item)
-{
-    struct turn *t = CONTAINER_OF(item, struct turn, accept);
-    const struct caller_news news = {&t->caller, &item->quota, &item->err, clock_mono_ms()};
-    FAILPOINT("accepted_before_model");
-    if (item->outcome != ACCEPT_REPLAYED) /* whose error is a turn's */
-        callers_note(&t->core->callers, &news);
-    if (item->outcome != ACCEPT_ACCEPTED)
-        gate_quit(&t->core->gate, &t->gate);
-    switch (item->outcome) {
-    case ACCEPT_ACCEPTED:
-        on_accepted(t);
-        break;
-    case ACCEPT_REPLAYED:
-        on_replayed(t);
-        break;
-    case ACCEPT_WAITING:
-        ask_later(t);
-        break;
-    case ACCEPT_REFUSED:
-        t->is_uncertain = t->is_uncertain || item->sent;
-        if (item->err.kind == ERR_WORKER_LOST)
-            ask_later(t);
-        else
-            refuse(t, &item->err);
-        break;
-    }
-}
-
-static void on_overdue(struct timer *timer)
-{
-    struct turn *t = CONTAINER_OF(timer, struct turn, again);
-    if (t->is_uncertain)
-        refuse_for(t, ERR_DB_DOWN, unknown_detail);
-    else
-        refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
-}
-
-<<<<<<< HEAD
-static int64_t database_deadline_ms(const struct turn *t)
-{
-    int64_t deadline_ms = clock_mono_ms() + t->core->config->database_timeout;
-    return deadline_ms < t->request.deadline_ms ? deadline_ms : t->request.deadline_ms;
-}
-
-/* Has the word in its line, and will be in time. */
-static void open_turn(struct turn *t, bool is_paid)
-{
-    struct core *c = t->core;
-    struct turn_request *r = &t->request;
-    struct accept_item *item = &t->accept;
-    if (!t->memory)
-        t->memory = history_take(&c->history, &t->name);
-    *item = (struct accept_item){
-        .done = on_accept_done,
-        .late = on_accept_late,
-        .deadline_ms = database_deadline_ms(t),
-        .key_hash = r->has_key ? &r->key_hash : NULL,
-        .address = r->address,
-        .session_id = r->session_id,
-        .message = r->message,
-        .idempotency_key = r->idempotency_key,
-        .request_id = r->request_id,
-        .fingerprint = r->fingerprint,
-        .known_conversation = t->memory ? &t->memory->conversation : NULL,
-        .known_turn = t->memory ? t->memory->last_turn : 0,
-        .is_paid = is_paid,
-    };
-    db_submit_accept(c->db, item);
-}
-
-static void on_quota_granted(struct meter_place *place, bool is_paid)
-{
-    open_turn(CONTAINER_OF(place, struct turn, meter), is_paid);
-}
-
-static void on_quota_refused(struct meter_place *place, const struct err *why)
-{
-    struct turn *t = CONTAINER_OF(place, struct turn, meter);
-    const struct caller_news news = {&t->caller, &t->request.quota, why, clock_mono_ms()};
-    callers_note(&t->core->callers, &news);
-    gate_quit(&t->core->gate, &t->gate);
-    refuse(t, why);
-}
-
-/* No server is up, and all calls that may try one are spoken for. */
-static bool is_model_away(struct core *c)
-{
-    struct gate_report gate;
-    if (!models_are_in_trouble(&c->models))
-        return false;
-    gate_tell(&c->gate, &gate);
-    return gate.wanted >= models_bear(&c->models);
-=======
-static void on_slow(struct timer *timer)
-{
-    struct turn *t = CONTAINER_OF(timer, struct turn, again);
-    refuse_until(t, ERR_QUEUE_SLOW, t->slow_ms);
-}
-
-/* By the timer: a whole line that is to be refused would else be ended one within the other. */
-static void refuse_soon(struct turn *t, void (*fire)(struct timer *))
-{
-    t->again.fire = fire;
-    timer_start(t->core->timers, &t->again, clock_mono_ms());
->>>>>>> unit
-}
-
-/* Has the word in its line. */
-static void ask(struct turn *t)
-{
-    struct core *c = t->core;
-    struct turn_request *r = &t->request;
-    int64_t now_ms = clock_mono_ms();
-    if (core_is_closing(c))
-        return; /* core_close frees it */
-    if (now_ms >= r->deadline_ms || t->is_answered) {
-        refuse_soon(t, on_overdue);
-        return;
-    }
-<<<<<<< HEAD
-    int64_t wait_ms;
-    if (is_model_away(c)) {
-        refuse_until(t, ERR_MODEL_DOWN, MODEL_RETRY_MS);
-        return;
-    }
-    if (!gate_come(&c->gate, &t->gate, call_deadline_ms(t), &wait_ms)) {
-        refuse_until(t, ERR_QUEUE_SLOW, wait_ms);
-=======
-    if (!gate_come(&c->gate, &t->gate, call_deadline_ms(t), &t->slow_ms)) {
-        refuse_soon(t, on_slow);
->>>>>>> unit
-        return;
-    }
-    const struct meter_ask quota = {.name = &t->caller,
-                                    .key_hash = r->has_key ? &r->key_hash : NULL,
-                                    .address = r->address,
-                                    .deadline_ms = database_deadline_ms(t)};
-    /* What may be a repeat costs quota only when it turns out to be none. */
-    if (!callers_is_hot(&c->callers, &t->caller, now_ms) || r->has_idempotency_key) {
-        open_turn(t, false);
-        return;
-    }
-    t->meter.granted = on_quota_granted;
-    t->meter.refused = on_quota_refused;
-    meter_take(&c->meter, &t->meter, &quota);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
 static void on_turn_came(struct line_place *place)
 {
-    ask(CONTAINER_OF(place, struct turn, line));
+    turn_ask(CONTAINER_OF(place, struct turn, line));
 }
 
 static void on_line_expired(struct line_place *place)
@@ -555,7 +328,7 @@ static void on_line_expired(struct line_place *place)
     struct turn_reply reply = {.err = {.kind = ERR_NONE}};
     err_set(&reply.err, ERR_BUSY, "the conversation was busy until the request's time was over");
     count_refusal(ERR_BUSY);
-    answer(t, &reply);
+    turn_answer(t, &reply);
     turn_free(t);
 }
 
@@ -607,7 +380,7 @@ static void turn_away(struct turn *t, const struct err *why)
 {
     struct turn_reply reply = {.err = *why};
     count_refusal(why->kind);
-    answer(t, &reply);
+    turn_answer(t, &reply);
     free_texts(&t->request);
     free(t);
 }
@@ -619,7 +392,6 @@ void turn_submit(struct core *c, const struct turn_request *request)
     const struct hash *key_hash = request->has_key ? &request->key_hash : NULL;
     t->core = c;
     t->request = *request;
-    t->again_ms = AGAIN_LEAST_MS;
     t->caller = callers_name(key_hash, request->address);
     if (!admit(c, t, &why)) {
         turn_away(t, &why);
@@ -630,5 +402,5 @@ void turn_submit(struct core *c, const struct turn_request *request)
     t->line.turn_came = on_turn_came;
     t->line.expired = on_line_expired;
     if (line_enter(&c->line, &t->line, &t->name, request->deadline_ms))
-        ask(t);
+        turn_ask(t);
 }

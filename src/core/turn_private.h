@@ -1,6 +1,6 @@
 /* turn_private — what a turn is made of.
  *
- * Does:      lays the struct open to turn.c, and to core.c for those left at the end.
+ * Does:      lays the struct open to turn.c and turn_ask.c, and to core.c for those left at the end.
  * Does not:  leave the room.
  * Threads:   whoever holds the turn; it moves from one to the next.
  * Owns:      the request's texts, and what database and model gave, until they are passed on.
@@ -22,13 +22,10 @@ struct turn {
         *memory; /* what is known of the conversation; NULL: nothing, or not yet looked up */
     struct line_place line;
     struct gate_place gate;
-<<<<<<< HEAD
     struct meter_place meter;
-    struct timer again;  /* the next question whether the conversation is free */
-=======
-    struct timer again;  /* the next question whether the conversation is free; or the end */
-    int64_t slow_ms;     /* in what time the queue would be worth another try */
->>>>>>> unit
+    struct timer again;       /* the next question whether the conversation is free; or the end */
+    enum err_kind refused_as; /* ... and as what, with which advice */
+    int64_t retry_ms;
     int32_t again_ms;    /* grows with each */
     int64_t accepted_ms; /* monotonic */
     struct accept_item accept;
@@ -36,4 +33,22 @@ struct turn {
     struct finish_item finish;
 };
 
+/* In the order of the values of METRIC_TURNS. */
+enum metric_outcome {
+    OUTCOME_COMPLETED,
+    OUTCOME_REPLAYED,
+    OUTCOME_REFUSED,
+    OUTCOME_FAILED,
+    OUTCOME_FENCED
+};
+
+/* turn_ask.c: has the word in its line; asks until the database has opened the turn or refused it. */
+void turn_ask(struct turn *t);
+
+/* turn.c */
+void turn_go_on(struct turn *t); /* accepted: to the gate, the model, FINISH */
+void turn_answer(struct turn *t, struct turn_reply *reply);
+void turn_end(struct turn *t, struct turn_reply *reply);
+void turn_refuse(struct turn *t, const struct err *why); /* nothing is stored */
+int64_t turn_call_deadline_ms(const struct turn *t);
 void turn_free(struct turn *t); /* takes it out of core's list */

@@ -33,10 +33,55 @@ void db_submit_finish(struct db *d, struct finish_item *item)
     fail();
 }
 
-void llm_submit(struct llm *l, struct llm_call *call)
+static bool are_in_trouble;
+
+bool models_are_in_trouble(const struct models *m)
 {
-    (void)l;
-    (void)call;
+    (void)m;
+    return are_in_trouble;
+}
+
+int models_bear(const struct models *m)
+{
+    (void)m;
+    return 0;
+}
+
+const struct prompt *models_prompt(const struct models *m)
+{
+    (void)m;
+    fail();
+    return NULL;
+}
+
+void models_submit(struct models *m, struct models_call *c)
+{
+    (void)m;
+    (void)c;
+    fail();
+}
+
+bool models_has_other(struct models *m, struct models_call *c, int64_t now_ms)
+{
+    (void)m;
+    (void)c;
+    (void)now_ms;
+    fail();
+    return false;
+}
+
+void models_submit_other(struct models *m, struct models_call *c)
+{
+    (void)m;
+    (void)c;
+    fail();
+}
+
+void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *ask)
+{
+    (void)m;
+    (void)p;
+    (void)ask;
     fail();
 }
 
@@ -282,6 +327,23 @@ static void a_refusal_of_the_database_is_remembered(void **state)
     close_core(&f);
 }
 
+static void while_no_model_is_up_nothing_is_asked(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_core(&f, 10);
+    forget_answers();
+    are_in_trouble = true;
+    submit(&f, "s", FAR_MS);
+    wait_for_answers(1);
+    are_in_trouble = false;
+    assert_int_equal(answers[ERR_MODEL_DOWN], 1);
+    assert_int_equal(atomic_load(&retry_after_ms), 1000);
+    assert_null(accepted);
+    wait_until_free(&f.core);
+    close_core(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +352,7 @@ int main(void)
         cmocka_unit_test(a_refusal_gives_the_word_to_the_next),
         cmocka_unit_test(without_a_place_nothing_is_asked),
         cmocka_unit_test(a_refusal_of_the_database_is_remembered),
+        cmocka_unit_test(while_no_model_is_up_nothing_is_asked),
     };
     return RUN(tests);
 }

@@ -34,7 +34,8 @@ RETURN hansard.session_key((SELECT user_id FROM hansard.users WHERE name = calle
 
 -- accept_turns: one request or an array of them. Each has what it does not say:
 --   session 's', words 'hello', a key of its own, no caller, an address of its own, a request id of its own, a
---   fingerprint of its words, and no history that the worker knows (known_conversation, known_turn).
+--   fingerprint of its words, no history that the worker knows (known_conversation, known_turn), and no quota that was
+--   taken before (paid).
 CREATE FUNCTION help.ask(worker text, asks jsonb, most_messages integer DEFAULT 20, most_bytes integer DEFAULT 65536,
                          ttl interval DEFAULT '24 hours')
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
@@ -54,14 +55,15 @@ AS $$
                array_agg(help.hash(coalesce(a ->> 'words', 'hello')) ORDER BY n) AS fingerprints,
                array_agg(coalesce(help.id(a ->> 'request'), gen_random_uuid())::text ORDER BY n) AS requests,
                array_agg((a ->> 'known_conversation')::uuid ORDER BY n) AS known_conversations,
-               array_agg((a ->> 'known_turn')::integer ORDER BY n) AS known_turns
+               array_agg((a ->> 'known_turn')::integer ORDER BY n) AS known_turns,
+               array_agg((a ->> 'paid')::boolean ORDER BY n) AS paid
         FROM jsonb_array_elements(CASE jsonb_typeof(asks) WHEN 'array' THEN asks ELSE jsonb_build_array(asks) END)
              WITH ORDINALITY AS e (a, n)
     ) AS asked
     CROSS JOIN LATERAL hansard_api.accept_turns(
         help.id(worker), most_messages, most_bytes, extract(epoch FROM ttl)::bigint * 1000,
         hashes, addresses, sessions, words, keys, fingerprints, requests,
-        known_conversations, known_turns) AS accepted
+        known_conversations, known_turns, paid) AS accepted
     ORDER BY item
 $$;
 
