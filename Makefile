@@ -151,7 +151,7 @@ clean: ## remove build/
 
 # ---- running -------------------------------------------------------------------------------------
 
-.PHONY: run up down migrate bench
+.PHONY: run up down migrate bench bench-limits
 run: ## install, build, start the stack, say where to look; Ctrl-C stops it
 	@scripts/deps.sh
 	@$(BUILD) all
@@ -167,6 +167,9 @@ migrate: $(B)/hansard ## apply migrations to HANSARD_MIGRATE_URL (default: the l
 		export HANSARD_MIGRATE_URL; \
 	fi; $(B)/hansard migrate
 
+bench-limits: all ## measure what limits cost: a hot key, and a flood of refused requests
+	@scripts/deps.sh && scripts/deps.sh bench
+	@$(PYTHON) bench/limits.py
 bench: ## measure against pgbench and a FastAPI + Redis peer
 	@scripts/deps.sh && scripts/deps.sh bench
 	@$(BUILD) all

@@ -11,7 +11,7 @@ command -v dpkg-query >/dev/null || {
 packages='build-essential make pkg-config
     libpq-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libssl-dev libcmocka-dev
     postgresql libtap-parser-sourcehandler-pgtap-perl pgbouncer nginx-light curl procps
-    python3 python3-pytest python3-psycopg2 python3-aiohttp
+    python3 python3-pytest python3-psycopg2 python3-aiohttp python3-yaml docker-compose openssl
     clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck'
 [ "${1:-}" != bench ] || packages='wrk redis-server python3-venv'
 
@@ -23,6 +23,7 @@ is_installed() {
 is_provided() {
     case $1 in
     libclang-rt-dev) ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a ;;
+    docker-compose) docker compose version ;; # the client alone is wanted, to read docker-compose.yml; no daemon
     nginx-light) is_installed nginx || is_installed nginx-core || is_installed nginx-full ;;
     *) false ;;
     esac >/dev/null 2>&1

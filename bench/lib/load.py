@@ -26,7 +26,7 @@ class Wrk:
         self._script = os.path.join(bench_dir, "wrk", "turn.lua")
         self._result = os.path.join(scratch_dir, "wrk.json")
 
-    def run(self, url, target, connections, seconds, api_key=""):
+    def run(self, url, target, connections, seconds, api_key="", delay_ms=0):
         threads = min(2, connections)
         env = dict(
             os.environ,
@@ -35,6 +35,7 @@ class Wrk:
             BENCH_THREADS=str(threads),
             BENCH_MESSAGE_JSON=json.dumps(target.message, ensure_ascii=False),
             BENCH_API_KEY=api_key,
+            BENCH_DELAY_MS=str(delay_ms),
             BENCH_WRK_RESULT=self._result,
         )
         command = ["wrk", "--latency", f"-t{threads}", f"-c{connections}", f"-d{seconds}s"]
@@ -51,6 +52,7 @@ class Wrk:
             "p50_ms": said["p50_us"] / 1e3,
             "p99_ms": said["p99_us"] / 1e3,
             "max_ms": said["max_us"] / 1e3,
+            "requests_per_s": round(said["requests"] / took_s, 1),
             "non_200": said["non_200"],
             "broken": said["connect"] + said["read"] + said["write"] + said["timeout"],
             "load_s": load_s,

@@ -23,13 +23,13 @@ class Window:
 
 
 class Stack:
-    def __init__(self, processes, root, folder, port, llm_concurrency):
+    def __init__(self, processes, root, folder, port, llm_concurrency, workers=1):
         self._processes = processes
         self._script = os.path.join(root, "deploy", "local", "stack.sh")
         self._seed = os.path.join(root, "bench", "seed.sql")
         self._llm_concurrency = llm_concurrency
         self._base = {name: value for name, value in os.environ.items() if not name.startswith("HANSARD_")}
-        self._base.update(STACK_DIR=folder, STACK_PORT=str(port), STACK_WORKERS="1", STACK_PG_CONF=PG_CONF)
+        self._base.update(STACK_DIR=folder, STACK_PORT=str(port), STACK_WORKERS=str(workers), STACK_PG_CONF=PG_CONF)
         self.folder = folder
         self.url = f"http://127.0.0.1:{port}"
         self.api_key = "hsk_" + secrets.token_urlsafe(32)

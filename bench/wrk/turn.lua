@@ -5,7 +5,8 @@
 -- were filled. All requests are made beforehand, so that one costs a table look-up.
 --
 -- Environment: BENCH_SESSION_PREFIX, BENCH_SESSIONS, BENCH_THREADS, BENCH_MESSAGE_JSON (the text as a JSON string),
--- BENCH_API_KEY (optional), BENCH_WRK_RESULT (file for the numbers).
+-- BENCH_API_KEY (optional), BENCH_DELAY_MS (optional: mean pause of a connection between an answer and its next request),
+-- BENCH_WRK_RESULT (file for the numbers).
 
 local prefix = os.getenv("BENCH_SESSION_PREFIX")
 local sessions = tonumber(os.getenv("BENCH_SESSIONS"))
@@ -46,6 +47,13 @@ end
 function request()
     at = at % #requests + 1
     return requests[at]
+end
+
+local delay_ms = tonumber(os.getenv("BENCH_DELAY_MS") or "0")
+if delay_ms > 0 then
+    function delay()
+        return math.random(0, 2 * delay_ms)
+    end
 end
 
 function done(summary, latency)

@@ -67,23 +67,16 @@ COMMENT ON FUNCTION hansard.context(uuid, integer, integer, integer) IS
     'Newest answered turns before a turn, whole, within a number of messages and of bytes: the user''s words and the '
     'answer in turn, oldest first. NULL: none.';
 
--- A column was added to what it returns, which CREATE OR REPLACE cannot do. Who calls it names the columns he wants.
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_proc p
-               WHERE p.pronamespace = 'hansard_api'::regnamespace AND p.proname = 'accept_turns'
-                 AND NOT 'tokens_limit' = ANY (p.proargnames)) THEN
-        DROP FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
-                                               bytea[], text[], uuid[], integer[]);
-    END IF;
-END
-$$;
+-- It returns more than in the release before, and takes one thing more. Who calls it names the columns he wants, and leaves
+-- out what he does not know of.
+DROP FUNCTION IF EXISTS hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
+                                                 bytea[], text[], uuid[], integer[]);
 
 CREATE OR REPLACE FUNCTION hansard_api.accept_turns(
     worker uuid, most_messages integer, most_bytes integer, ttl_ms bigint,
     key_hashes bytea[], addresses text[], session_ids text[], words text[],
     idempotency_keys text[], fingerprints bytea[], request_ids text[],
-    known_conversations uuid[] DEFAULT NULL, known_turns integer[] DEFAULT NULL)
+    known_conversations uuid[] DEFAULT NULL, known_turns integer[] DEFAULT NULL, paid boolean[] DEFAULT NULL)
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
                history text[], history_after integer, reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
                policy text, quota_limit integer, quota_window_s integer, quota_remaining integer,
@@ -155,11 +148,11 @@ BEGIN
                CASE WHEN d.starts_anew THEN 0
                     ELSE d.unanswered + (d.open_turn IS NOT NULL AND d.known_turn IS NULL)::integer END,
                d.open_turn, d.chain_head)::hansard.accept_draft),
-           bool_or(d.verdict = 'new' AND emissions[d.item] IS NOT NULL),
+           bool_or(d.verdict = 'new' AND emissions[d.item] IS NOT NULL AND paid[d.item] IS NOT TRUE),
            bool_or(d.verdict = 'takeover'),
            bool_or(d.verdict = 'new' AND d.open_turn IS NOT NULL),
            bool_or(d.verdict NOT IN ('new', 'again', 'takeover')),
-           bool_or(d.verdict <> 'new' AND emissions[d.item] IS NOT NULL),
+           bool_or((d.verdict <> 'new' OR paid[d.item]) AND emissions[d.item] IS NOT NULL),
            count(*) FILTER (WHERE d.has_session AND d.place = 1)
     INTO drafts, has_limits, has_takeovers, has_orphans, has_others, has_peeks, seen
     FROM (
@@ -202,11 +195,6 @@ BEGIN
 
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
     IF has_caps THEN
-        IF has_orphans THEN
-            DELETE FROM hansard.holds h USING unnest(drafts) d, hansard.sessions s
-            WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND s.session_key = d.session_key
-              AND h.conversation_id = s.conversation_id AND h.turn_no = d.orphan;
-        END IF;
         -- What the prompt will hold is what the turn before came to, and the new words, four bytes to a token.
         SELECT hansard.take_allowance(array_agg(c.limit_key), array_agg(c.parallel_turns), array_agg(c.tokens_per_day),
                                       array_agg(c.reserve))
@@ -216,7 +204,7 @@ BEGIN
                         THEN limit_keys[d.item] END AS limit_key,
                    t.parallel_turns, t.tokens_per_day,
                    t.tokens_reserved + octet_length(words[d.item]) / 4
-                       + coalesce(p.prompt_tokens + p.completion_tokens, 0)::bigint AS reserve
+                       + coalesce(p.prompt_tokens::bigint + p.completion_tokens, 0) AS reserve
             FROM unnest(drafts) d
             LEFT JOIN LATERAL (SELECT t.* FROM hansard.tiers t WHERE t.tier = tiers[d.item] LIMIT 1) AS t ON true
             LEFT JOIN LATERAL (SELECT p.prompt_tokens, p.completion_tokens FROM hansard.turns p
@@ -228,9 +216,17 @@ BEGIN
             refusals := ARRAY(SELECT a.refusal FROM unnest(allowances) a);
         END IF;
     END IF;
+    IF true = ANY (paid) AND (has_others OR refusals IS NOT NULL) THEN
+        PERFORM hansard.give_quota_back(
+            ARRAY(SELECT CASE WHEN paid[d.item] AND (d.verdict <> 'new' OR refusals[d.item] IS NOT NULL)
+                              THEN limit_keys[d.item] END
+                  FROM unnest(drafts) d),
+            limit_keys);
+    END IF;
     IF has_limits THEN
         quotas := hansard.take_quota(
             ARRAY(SELECT CASE WHEN d.verdict = 'new' AND emissions[d.item] IS NOT NULL AND refusals[d.item] IS NULL
+                                   AND paid[d.item] IS NOT TRUE
                               THEN limit_keys[d.item] END
                   FROM unnest(drafts) d),
             emissions, bursts);
@@ -274,8 +270,21 @@ BEGIN
         WHERE d.verdict = 'takeover' AND h.conversation_id = d.conversation_id AND h.turn_no = d.turn_no;
     END IF;
 
-    -- A turn that its worker left open makes way for the next one.
+    IF has_caps AND (has_others OR EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict <> 'new')) THEN
+        allowances := hansard.peek_allowance(
+            allowances,
+            ARRAY(SELECT CASE WHEN d.verdict <> 'new' OR refusals[d.item] = 'HS429' THEN limit_keys[d.item] END
+                  FROM unnest(drafts) d),
+            tiers);
+    END IF;
+
+    -- A turn that its worker left open makes way for the next one, and so does its hold.
     IF has_orphans THEN
+        DELETE FROM hansard.holds h
+        USING unnest(drafts) d, hansard.sessions s
+        WHERE d.verdict = 'new' AND d.orphan IS NOT NULL AND refusals[d.item] IS NULL
+          AND s.session_key = d.session_key
+          AND h.conversation_id = s.conversation_id AND h.turn_no = d.orphan;
         UPDATE hansard.turns t
         SET state = 'failed', error_code = 'worker_lost', finished_at = decided_at
         FROM unnest(drafts) d, hansard.sessions s
@@ -379,12 +388,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
-                                             bytea[], text[], uuid[], integer[]) IS
+                                             bytea[], text[], uuid[], integer[], boolean[]) IS
     'Opens turns: one element of each array is one request. Arguments: the worker that asks; how much of the history the '
     'model is shown, in messages and bytes; for how long a session may rest before it starts a new conversation; then, a '
     'request each, SHA-256 of the API key (NULL: anonymous), the address to count it under, session id, words, '
-    'idempotency key, fingerprint (SHA-256 of what is asked), request id (UUID), and up to which turn of which conversation '
-    'the worker knows the history (NULL: not at all). '
+    'idempotency key, fingerprint (SHA-256 of what is asked), request id (UUID), up to which turn of which conversation '
+    'the worker knows the history (NULL: not at all), and whether its quota was taken before, by take_quota_for: it is given '
+    'back when the turn is not opened. '
     'Outcomes: accepted (stored and open; history is what the model is shown, words and answers in turn; with history_after '
     'only what comes after that turn, which the worker knows), '
     'waiting (the conversation, or this very key, is being worked on: ask again), replayed (the key''s turn has ended: '
@@ -394,6 +404,6 @@ COMMENT ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, byt
     'turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
     'Raises HS503 when the worker itself is not registered or was declared dead.';
 GRANT EXECUTE ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
-                                                   bytea[], text[], uuid[], integer[]) TO hansard_app;
+                                                   bytea[], text[], uuid[], integer[], boolean[]) TO hansard_app;
 
 RESET ROLE;

@@ -104,6 +104,8 @@ DECLARE
     turns      integer;
     messages   integer;
     counts     jsonb;
+    held       text[]; -- limit keys of open turns that have caps
+    used       bigint[];
 BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = of_session FOR UPDATE;
     SELECT array_agg(c.conversation_id ORDER BY c.conversation_id), min(c.user_id::text)::uuid
@@ -121,7 +123,16 @@ BEGIN
     SET state = 'cancelled', error_code = 'turn_cancelled', finished_at = erased_at
     WHERE t.conversation_id = ANY (ids) AND t.state IN ('queued', 'running');
     GET DIAGNOSTICS open_turns = ROW_COUNT;
-    DELETE FROM hansard.holds h WHERE h.conversation_id = ANY (ids);
+    -- Its model goes on and tells nobody, so it costs what was reserved: who erases spends no less than who waits.
+    WITH released AS (
+        DELETE FROM hansard.holds h
+        WHERE h.conversation_id = ANY (ids)
+        RETURNING h.limit_key, CASE WHEN hansard.is_alive(h.worker_id, erased_at) THEN h.tokens ELSE 0 END AS tokens
+    )
+    SELECT array_agg(r.limit_key), array_agg(r.tokens) INTO held, used FROM released r;
+    IF held IS NOT NULL THEN
+        PERFORM hansard.settle_holds(held, used);
+    END IF;
     -- The fingerprint is a hash without salt: it would tell whether certain words were asked.
     UPDATE hansard.turns t SET address = NULL, fingerprint = '' WHERE t.conversation_id = ANY (ids);
     GET DIAGNOSTICS turns = ROW_COUNT;

@@ -7,7 +7,8 @@
 -- Permits for calls to the model are leased at the same time, when the fleet has a cap. Overshoot is zero because
 --   · what a worker holds is never taken from it: it gives back by limiting itself first and saying so then;
 --   · a lease is counted from before its heartbeat was sent, and a worker begins no call after it;
---   · permits of a worker that is not heard of are free only when all calls it may have begun have ended.
+--   · permits of a worker that is not heard of are free only when all calls it may have begun have ended;
+--   · of a heartbeat that is done twice, it may be either reply that the worker goes by: the larger one counts.
 
 SET LOCAL ROLE hansard_owner;
 
@@ -88,7 +89,8 @@ BEGIN
     END IF;
     INSERT INTO hansard.workers AS w (worker_id, name, version, started_at, heartbeat_at, permits, beat_no, wanted, most,
                                       leased_until, permits_until)
-    VALUES (worker, lease_permits.name, lease_permits.version, beat, beat, greatest(granted, holding),
+    VALUES (worker, lease_permits.name, lease_permits.version, beat, beat,
+            greatest(granted, holding, CASE WHEN own.beat_no = lease_permits.beat_no THEN own.permits END),
             lease_permits.beat_no, lease_permits.wanted, lease_permits.most,
             CASE WHEN cap > 0 THEN beat + lease_ms * interval '1 ms' END,
             CASE WHEN cap > 0 THEN beat + (lease_ms + call_ms::bigint + 2000) * interval '1 ms' END)
@@ -162,6 +164,11 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT FROM hansard.sessions s WHERE s.open_worker = dead) THEN
         DELETE FROM hansard.holds h WHERE h.worker_id = dead;
+        -- One of the release before knew no leases: where others do, it is remembered until its calls have ended, too.
+        UPDATE hansard.workers w
+        SET permits_until = w.heartbeat_at + hansard.worker_patience()
+                            + (SELECT max(v.permits_until - v.leased_until) FROM hansard.workers v WHERE v.lost_at IS NULL)
+        WHERE w.worker_id = dead AND w.permits_until IS NULL;
         DELETE FROM hansard.workers w WHERE w.worker_id = dead AND coalesce(w.permits_until <= closed_at, true);
         UPDATE hansard.workers w SET buried_at = closed_at WHERE w.worker_id = dead;
     END IF;

@@ -166,15 +166,24 @@ static bool is_base_url(const char *text)
     return scheme > 0 && text[scheme] != '\0' && text[scheme] != '/' && !strpbrk(text, " ?#");
 }
 
+struct setting {
+    const char *variable, *text;
+};
+
 /* What one row alone cannot say. */
 static bool check_shapes(struct config *c, struct err *e)
 {
-    const struct {
-        const char *variable, *text;
-    } one_line[] = {
+    const struct setting one_line[] = {
         {"HANSARD_LLM_URL", c->llm_url},
         {"HANSARD_LLM_API_KEY", c->llm_api_key},
         {"HANSARD_LLM_MODEL", c->llm_model},
+        {"HANSARD_LLM_FALLBACK_URL", c->llm_fallback_url},
+        {"HANSARD_LLM_FALLBACK_API_KEY", c->llm_fallback_api_key},
+        {"HANSARD_LLM_FALLBACK_MODEL", c->llm_fallback_model},
+    };
+    const struct setting bases[] = {
+        {"HANSARD_LLM_URL", c->llm_url},
+        {"HANSARD_LLM_FALLBACK_URL", c->llm_fallback_url},
     };
     for (size_t i = 0; i < COUNT_OF(one_line); i++)
         if (utf8_has_control(one_line[i].text, strlen(one_line[i].text)))
@@ -182,9 +191,10 @@ static bool check_shapes(struct config *c, struct err *e)
                            one_line[i].variable);
     if (!is_listen(c->listen))
         return err_set(e, ERR_BAD_FIELD, "HANSARD_LISTEN must be host:port");
-    if (*c->llm_url && !is_base_url(c->llm_url))
-        return err_set(e, ERR_BAD_FIELD,
-                       "HANSARD_LLM_URL must be an http:// or https:// URL without query");
+    for (size_t i = 0; i < COUNT_OF(bases); i++)
+        if (*bases[i].text && !is_base_url(bases[i].text))
+            return err_set(e, ERR_BAD_FIELD, "%s must be an http:// or https:// URL without query",
+                           bases[i].variable);
     if (!addr_cidrs_parse(c->trusted_proxies, &c->trusted))
         return err_set(e, ERR_BAD_FIELD,
                        "HANSARD_TRUSTED_PROXIES must be at most %d addresses or CIDR blocks with "

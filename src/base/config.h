@@ -36,6 +36,12 @@
     X(SECRET, llm_api_key, "HANSARD_LLM_API_KEY", 0, 1000, "", "text",                             \
       "Sent to the model server as a bearer token, visible ASCII; empty: none is sent.")           \
     X(TEXT, llm_model, "HANSARD_LLM_MODEL", 1, 200, "demo", "text", "Model asked for.")            \
+    X(TEXT, llm_fallback_url, "HANSARD_LLM_FALLBACK_URL", 0, 2000, "", "URL",                      \
+      "Base of a second OpenAI-compatible API, asked when the first fails; empty: none.")          \
+    X(SECRET, llm_fallback_api_key, "HANSARD_LLM_FALLBACK_API_KEY", 0, 1000, "", "text",           \
+      "Sent to the second model server as a bearer token; empty: none is sent.")                   \
+    X(TEXT, llm_fallback_model, "HANSARD_LLM_FALLBACK_MODEL", 0, 200, "", "text",                  \
+      "Model asked for there; empty: the same name.")                                              \
     X(COUNT, llm_concurrency, "HANSARD_LLM_CONCURRENCY", 1, 100000, "10", "calls",                 \
       "Model calls in flight per worker.")                                                         \
     X(COUNT, cluster_concurrency, "HANSARD_CLUSTER_CONCURRENCY", 0, 1000000, "0", "calls",         \

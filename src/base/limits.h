@@ -25,4 +25,5 @@
 #define LIMIT_PAGE_TURNS 200      /* turns in one page of history */
 #define LIMIT_PAGE_BYTES 1048576  /* text in one page of history; one turn always fits */
 #define LIMIT_LLM_ATTEMPTS 3
-#define LIMIT_RETRY_AFTER_MS 10000 /* what a model server may ask us to wait within one turn */
+#define LIMIT_LLM_PROBE_BYTES 65536 /* of the answer to a probe of the model server */
+#define LIMIT_RETRY_AFTER_MS 10000  /* what a model server may ask us to wait within one turn */

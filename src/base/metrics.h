@@ -11,48 +11,57 @@
 
 /* COUNTER/GAUGE: id, name, help, label name (NULL: none), values (comma-separated; "" none)
  * One series per value; callers give the value's index (0 when there is no label). */
-#define METRIC_LIST(X)                                                                                 \
-    X(COUNTER, HTTP_REQUESTS, "hansard_http_requests_total", "Requests answered, by status.",          \
-      "status", "200,202,400,401,404,405,408,409,413,415,422,429,431,500,502,503,504,other")           \
-    X(GAUGE, HTTP_CONNECTIONS, "hansard_http_connections", "Open client connections.", NULL, "")       \
-    X(COUNTER, TURNS, "hansard_turns_total", "Turns that ended here, by outcome.", "outcome",          \
-      "completed,replayed,refused,failed,fenced")                                                      \
-    X(COUNTER, REFUSALS, "hansard_refusals_total", "Turns refused before they were stored.",           \
-      "reason",                                                                                        \
-      "rate_limited,too_many_open_turns,token_limit_reached,queue_full,queue_too_slow,"                \
-      "model_unavailable,draining,conversation_busy,unauthorized,idempotency_key_reused,"              \
-      "database_unavailable,other")                                                                    \
-    X(COUNTER, REFUSALS_REMEMBERED, "hansard_refusals_remembered_total",                               \
-      "Refusals answered from memory, without the database.", NULL, "")                                \
-    X(GAUGE, TURNS_OPEN, "hansard_turns_open", "Turns this worker holds.", NULL, "")                   \
-    X(GAUGE, LINE_WAITING, "hansard_line_waiting", "Turns waiting for their conversation.", NULL,      \
-      "")                                                                                              \
-    X(GAUGE, HISTORY_BYTES, "hansard_history_cache_bytes", "Histories kept in memory.", NULL, "")      \
-    X(GAUGE, GATE_PERMITS, "hansard_gate_permits",                                                     \
-      "Model calls this worker may have in flight now: its own cap, its lease, what the model bears.", \
-      NULL, "")                                                                                        \
-    X(GAUGE, PERMITS_LEASED, "hansard_permits_leased",                                                 \
-      "Permits leased from the fleet's cap; the worker's own cap when there is none.", NULL, "")       \
-    X(GAUGE, GATE_IN_USE, "hansard_gate_in_use", "Permits in use.", NULL, "")                          \
-    X(GAUGE, GATE_HIGH_WATER, "hansard_gate_high_water", "Most permits ever in use.", NULL, "")        \
-    X(GAUGE, GATE_WAITING, "hansard_gate_waiting", "Turns waiting for a permit.", NULL, "")            \
-    X(COUNTER, GATE_EXPIRED, "hansard_gate_expired_total",                                             \
-      "Turns whose wait for a permit ended at their deadline.", NULL, "")                              \
-    X(COUNTER, LLM_CALLS, "hansard_llm_attempts_total", "Attempts to call the model, by result.",      \
-      "result", "ok,rejected,http_429,http_5xx,connect,timeout,cut,garbage,too_large")                 \
-    X(COUNTER, LLM_RETRIES, "hansard_llm_retries_total", "Attempts that were repeats.", NULL, "")      \
-    X(COUNTER, LLM_RETRIES_DENIED, "hansard_llm_retries_denied_total",                                 \
-      "Repeats the retry budget did not allow.", NULL, "")                                             \
-    X(COUNTER, LLM_TOKENS, "hansard_llm_tokens_total", "Tokens the model reported.", "kind",           \
-      "prompt,completion")                                                                             \
-    X(COUNTER, LANE_CALLS, "hansard_lane_calls_total", "Database calls, by kind.", "kind",             \
-      "accept,finish,single")                                                                          \
-    X(COUNTER, LANE_ERRORS, "hansard_lane_errors_total", "Database calls that failed, by kind.",       \
-      "kind", "accept,finish,single")                                                                  \
-    X(COUNTER, LANE_RECONNECTS, "hansard_lane_reconnects_total",                                       \
-      "Connections to the database opened.", NULL, "")                                                 \
-    X(GAUGE, LANE_WAITING, "hansard_lane_waiting", "Items waiting for a lane.", NULL, "")              \
-    X(GAUGE, FINISH_UNWRITTEN, "hansard_finish_unwritten",                                             \
+#define METRIC_LIST(X)                                                                             \
+    X(COUNTER, HTTP_REQUESTS, "hansard_http_requests_total", "Requests answered, by status.",      \
+      "status", "200,202,400,401,404,405,408,409,413,415,422,429,431,500,502,503,504,other")       \
+    X(GAUGE, HTTP_CONNECTIONS, "hansard_http_connections", "Open client connections.", NULL, "")   \
+    X(COUNTER, TURNS, "hansard_turns_total", "Turns that ended here, by outcome.", "outcome",      \
+      "completed,replayed,refused,failed,fenced")                                                  \
+    X(COUNTER, REFUSALS, "hansard_refusals_total", "Turns refused before they were stored.",       \
+      "reason",                                                                                    \
+      "rate_limited,too_many_open_turns,token_limit_reached,queue_full,queue_too_slow,"            \
+      "model_unavailable,draining,conversation_busy,unauthorized,idempotency_key_reused,"          \
+      "database_unavailable,other")                                                                \
+    X(COUNTER, REFUSALS_REMEMBERED, "hansard_refusals_remembered_total",                           \
+      "Refusals answered from memory, without the database.", NULL, "")                            \
+    X(GAUGE, TURNS_OPEN, "hansard_turns_open", "Turns this worker holds.", NULL, "")               \
+    X(GAUGE, LINE_WAITING, "hansard_line_waiting", "Turns waiting for their conversation.", NULL,  \
+      "")                                                                                          \
+    X(GAUGE, HISTORY_BYTES, "hansard_history_cache_bytes", "Histories kept in memory.", NULL, "")  \
+    X(GAUGE, GATE_PERMITS, "hansard_gate_permits",                                                 \
+      "Model calls this worker may have in flight as things are.", NULL, "")                       \
+    X(GAUGE, PERMITS_LEASED, "hansard_permits_leased",                                             \
+      "Permits leased from the fleet's cap; without one, the worker's own cap.", NULL, "")         \
+    X(GAUGE, GATE_IN_USE, "hansard_gate_in_use", "Permits in use.", NULL, "")                      \
+    X(GAUGE, GATE_HIGH_WATER, "hansard_gate_high_water", "Most permits ever in use.", NULL, "")    \
+    X(GAUGE, GATE_WAITING, "hansard_gate_waiting", "Turns waiting for a permit.", NULL, "")        \
+    X(COUNTER, GATE_EXPIRED, "hansard_gate_expired_total",                                         \
+      "Turns whose wait for a permit ended at their deadline.", NULL, "")                          \
+    X(COUNTER, LLM_CALLS, "hansard_llm_attempts_total", "Attempts to call the model, by result.",  \
+      "result", "ok,rejected,http_429,http_5xx,connect,timeout,cut,garbage,too_large")             \
+    X(COUNTER, LLM_RETRIES, "hansard_llm_retries_total", "Attempts that were repeats.", NULL, "")  \
+    X(COUNTER, LLM_RETRIES_DENIED, "hansard_llm_retries_denied_total",                             \
+      "Repeats the retry budget did not allow.", NULL, "")                                         \
+    X(COUNTER, LLM_TOKENS, "hansard_llm_tokens_total", "Tokens the model reported.", "kind",       \
+      "prompt,completion")                                                                         \
+    X(GAUGE, LLM_LIMIT, "hansard_llm_limit",                                                       \
+      "Model calls that should be in flight; 0: the server is down, or there is none.", "server",  \
+      "primary,fallback")                                                                          \
+    X(GAUGE, LLM_UP, "hansard_llm_up",                                                             \
+      "1: the model server is up; 0: down, on trial (limit 1), or there is none.", "server",       \
+      "primary,fallback")                                                                          \
+    X(COUNTER, LLM_PROBES, "hansard_llm_probes_total",                                             \
+      "Probes of a model server that is down, by result.", "result", "ok,failed")                  \
+    X(COUNTER, LLM_STATE_CHANGES, "hansard_llm_state_changes_total",                               \
+      "Changes of a model server's state.", "to", "up,trial,down")                                 \
+    X(COUNTER, LANE_CALLS, "hansard_lane_calls_total", "Database calls, by kind.", "kind",         \
+      "accept,finish,single")                                                                      \
+    X(COUNTER, LANE_ERRORS, "hansard_lane_errors_total", "Database calls that failed, by kind.",   \
+      "kind", "accept,finish,single")                                                              \
+    X(COUNTER, LANE_RECONNECTS, "hansard_lane_reconnects_total",                                   \
+      "Connections to the database opened.", NULL, "")                                             \
+    X(GAUGE, LANE_WAITING, "hansard_lane_waiting", "Items waiting for a lane.", NULL, "")          \
+    X(GAUGE, FINISH_UNWRITTEN, "hansard_finish_unwritten",                                         \
       "Answers waiting for the database to come back.", NULL, "")
 
 /* The sets of upper bounds, in metrics.c: 0.5 ms to 2 minutes; 1 to 64 items. */

@@ -113,6 +113,23 @@ bool callers_refuse(struct callers *c, const struct caller_ask *ask, struct err 
     return is_refused;
 }
 
+bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms)
+{
+    int64_t second = now_ms / 1000;
+    bool is_hot = false;
+    pthread_mutex_lock(&c->lock);
+    struct caller_note *note = *find_locked(c, name);
+    if (note) {
+        note->asks = note->second == second ? note->asks + 1 : 1;
+        note->second = second;
+        if (note->asks >= CALLERS_HOT)
+            note->hot_until_ms = now_ms + CALLERS_HOT_MS;
+        is_hot = note->quota.limit > 0 && now_ms < note->hot_until_ms;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return is_hot;
+}
+
 /* For how long the database need not be asked. 0: it is no refusal, or not of the caller as such. */
 static int64_t known_ms(const struct err *e)
 {

@@ -25,6 +25,9 @@
  * and a flood of them does not, one in this time is let through to the database, and some at once. */
 #define CALLERS_REPEAT_MS 200
 #define CALLERS_REPEATS 5
+/* With so many turns asked for in a second a caller is hot, for a while: see core/meter. */
+#define CALLERS_HOT 20
+#define CALLERS_HOT_MS 10000
 
 struct caller_note {
     struct list_node node;    /* callers' */
@@ -36,6 +39,9 @@ struct caller_note {
     int64_t refused_until_ms; /* when it ends: retry_after is counted from it */
     int64_t known_until_ms;   /* when the database is asked anew: no later */
     int64_t repeats_ms;       /* theoretical arrival time of the next repeat (GCRA) */
+    int64_t second;           /* in which asks are counted */
+    unsigned asks;
+    int64_t hot_until_ms;
 };
 
 struct callers {
@@ -58,6 +64,9 @@ struct caller_ask {
 /* true: refused, for why->retry_after_ms yet. *quota: what is known, or policy[0] is 0. */
 MUST_USE bool callers_refuse(struct callers *c, const struct caller_ask *ask, struct err *why,
                              struct quota *quota);
+
+/* Counts one turn that is asked for. true: there are so many that its quota should be taken apart. */
+MUST_USE bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms);
 
 /* What the database said: quota (policy[0] 0: nothing), and a refusal or ERR_NONE. */
 struct caller_news {

@@ -23,6 +23,24 @@ static void forget(struct timer *timer)
     timer_start(c->timers, timer, now_ms + FORGET_MS);
 }
 
+static void on_models_changed(void *arg)
+{
+    struct core *c = arg;
+    gate_bear(&c->gate, models_bear(&c->models));
+}
+
+/* What needs the outside world. */
+static bool open_rooms(struct core *core, const struct llm_events *events, struct err *e)
+{
+    if (!models_open(&core->models, core->config, events, e))
+        return false;
+    core->db = db_open(core->config, e);
+    if (core->db)
+        return true;
+    models_fini(&core->models);
+    return false;
+}
+
 struct core *core_open(const struct config *c, struct err *e)
 {
     struct core *core = mem_zero(sizeof *core);
@@ -30,27 +48,27 @@ struct core *core_open(const struct config *c, struct err *e)
     list_init(&core->turns);
     pthread_mutex_init(&core->lock, NULL);
     thread_cond_init(&core->changed);
-    core->llm = llm_open(c, e);
-    core->db = core->llm ? db_open(c, e) : NULL;
-    if (!core->db) {
-        llm_close(core->llm);
-        pthread_cond_destroy(&core->changed);
-        pthread_mutex_destroy(&core->lock);
-        free(core);
-        return NULL;
-    }
     core->timers = timers_new("keeper");
     const struct gate_options gate = {.permits = (int)c->llm_concurrency,
                                       .most = (size_t)(c->llm_concurrency + c->queue_limit),
                                       .has_leases = c->cluster_concurrency > 0,
                                       .timers = core->timers};
     gate_init(&core->gate, &gate);
+    const struct llm_events events = {.changed = on_models_changed, .arg = core};
+    if (!open_rooms(core, &events, e)) {
+        gate_fini(&core->gate);
+        timers_free(core->timers);
+        pthread_cond_destroy(&core->changed);
+        pthread_mutex_destroy(&core->lock);
+        free(core);
+        return NULL;
+    }
     callers_init(&core->callers);
+    meter_init(&core->meter, core->db);
     line_init(&core->line, gate.most, core->timers);
     history_init(&core->history, (size_t)c->history_cache);
     core->forgetting.fire = forget;
     timer_start(core->timers, &core->forgetting, clock_mono_ms() + FORGET_MS);
-    prompt_init(&core->prompt, c);
     const struct keeper_options keeper = {
         .config = c, .db = core->db, .timers = core->timers, .gate = &core->gate};
     keeper_init(&core->keeper, &keeper);
@@ -119,7 +137,7 @@ void core_close(struct core *c)
     pthread_mutex_unlock(&c->lock);
     timers_stop(c->timers);
     gate_close(&c->gate);
-    llm_close(c->llm);
+    models_stop(&c->models);
     keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);
     /* With a call still on its way, others will find out that we are gone: it might open a turn yet. */
     if (db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS))
@@ -133,8 +151,9 @@ void core_close(struct core *c)
     history_fini(&c->history);
     line_fini(&c->line);
     gate_fini(&c->gate);
+    meter_fini(&c->meter);
     callers_fini(&c->callers);
-    prompt_fini(&c->prompt);
+    models_fini(&c->models);
     timers_free(c->timers);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);

@@ -15,20 +15,20 @@
 #include "core/history.h"
 #include "core/keeper.h"
 #include "core/line.h"
-#include "core/prompt.h"
-#include "llm/client.h"
+#include "core/meter.h"
+#include "core/models.h"
 
 struct core {
     const struct config *config;
     struct timers *timers;
     struct db *db;
-    struct llm *llm;
+    struct models models;
     struct gate gate;
     struct callers callers;
+    struct meter meter;
     struct line line;
     struct history history;
     struct timer forgetting; /* what history has kept for long */
-    struct prompt prompt;
     struct keeper keeper;
     struct call_item leaving;
 

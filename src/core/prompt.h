@@ -7,17 +7,21 @@
  */
 #pragma once
 
-#include "base/config.h"
+#include "base/defs.h"
 
 struct prompt {
     char *opening; /* {"model":"…","messages":[{"role":"system",…}, */
     size_t opening_len;
 };
 
-void prompt_init(struct prompt *p, const struct config *c);
+void prompt_init(struct prompt *p, const char *model, const char *system_prompt);
 void prompt_fini(struct prompt *p);
 
 /* The body of the request, to be freed. history: members of "messages" with a comma behind each, as
  * a passage has them; may be empty. */
 MUST_USE char *prompt_build(const struct prompt *p, struct span history, const char *question,
                             size_t *len);
+
+/* A body that was built with one, as the other would have built it. Takes the body. */
+MUST_USE char *prompt_move(const struct prompt *from, const struct prompt *to, char *body,
+                           size_t *len);

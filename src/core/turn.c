@@ -14,6 +14,7 @@
 #define AGAIN_MOST_MS 200
 /* Kept of the request's time for writing what the model came to: a sixteenth, this at most. */
 #define FINISH_MS 2000
+#define MODEL_RETRY_MS 1000 /* advice while no model server is up: it is back within two seconds */
 
 static void ask(struct turn *t);
 static void finish(struct turn *t);
@@ -98,11 +99,11 @@ void turn_free(struct turn *t)
     free_texts(&t->request);
     free(t->accept.text);
     free(t->accept.model);
-    free(t->call.text);
-    free(t->call.model);
+    free(t->model.call.text);
+    free(t->model.call.model);
     passage_fini(&t->accept.history);
     memory_free(t->memory);
-    free(t->body);
+    free(t->model.body);
     free(t);
 }
 
@@ -173,7 +174,7 @@ static void remember(struct turn *t, bool is_completed)
     struct memory *m = t->memory;
     if (is_completed) {
         struct span words = {t->request.message, strlen(t->request.message)};
-        struct span text = {t->call.text, t->call.text_len};
+        struct span text = {t->model.call.text, t->model.call.text_len};
         passage_append_turn(&m->passage, words, text);
         m->last_turn = t->accept.ref.turn_no;
         trim(t);
@@ -186,7 +187,7 @@ static void remember(struct turn *t, bool is_completed)
 static void on_finish_done(struct finish_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, finish);
-    struct llm_call *call = &t->call;
+    struct llm_call *call = &t->model.call;
     if (item->err.kind == ERR_INTERNAL && item->state == FINISH_COMPLETED) {
         /* A defect; but the conversation must not stay closed for it. */
         err_set(&call->err, ERR_INTERNAL, "the answer could not be stored");
@@ -220,9 +221,9 @@ static void on_finish_done(struct finish_item *item)
 static void finish(struct turn *t)
 {
     struct finish_item *f = &t->finish;
-    const struct llm_call *call = &t->call;
-    free(t->body);
-    t->body = NULL;
+    const struct llm_call *call = &t->model.call;
+    free(t->model.body);
+    t->model.body = NULL;
     *f = (struct finish_item){
         .done = on_finish_done,
         .late = on_finish_late,
@@ -236,17 +237,33 @@ static void finish(struct turn *t)
         .completion_tokens = call->completion_tokens,
         .first_byte_ms =
             call->first_byte_ms > 0 ? (int32_t)(call->first_byte_ms - t->accepted_ms) : -1,
-        .model_attempts = call->attempts,
+        .model_attempts = t->model.attempts + call->attempts,
     };
     db_submit_finish(t->core->db, f);
 }
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
+/* false: core_close has closed the servers, or is about to. */
+static bool submit(struct core *c, struct models_call *call,
+                   void (*to)(struct models *, struct models_call *))
+{
+    pthread_mutex_lock(&c->lock);
+    bool go = !c->is_closing;
+    if (go)
+        to(&c->models, call);
+    pthread_mutex_unlock(&c->lock);
+    return go;
+}
+
 static void on_call_done(struct llm_call *call)
 {
-    struct turn *t = CONTAINER_OF(call, struct turn, call);
-    gate_leave(&t->core->gate, &t->gate);
+    struct turn *t = CONTAINER_OF(call, struct turn, model.call);
+    struct core *c = t->core;
+    if (models_has_other(&c->models, &t->model, clock_mono_ms()) &&
+        submit(c, &t->model, models_submit_other))
+        return;
+    gate_leave(&c->gate, &t->gate);
     finish(t);
 }
 
@@ -258,29 +275,24 @@ static int64_t call_deadline_ms(const struct turn *t)
 
 static void fail_uncalled(struct turn *t, enum err_kind why, const char *detail)
 {
-    t->call.prompt_tokens = t->call.completion_tokens = -1;
-    err_set(&t->call.err, why, "%s", detail);
+    t->model.call.prompt_tokens = t->model.call.completion_tokens = -1;
+    err_set(&t->model.call.err, why, "%s", detail);
     finish(t);
 }
 
 /* Has a permit. */
 static void call_model(struct turn *t)
 {
-    struct core *c = t->core;
-    t->call.done = on_call_done;
-    t->call.deadline_ms = call_deadline_ms(t);
-    t->call.body = t->body;
-    t->call.traceparent = t->request.traceparent;
-    t->call.request_id = t->request.request_id;
+    struct llm_call *call = &t->model.call;
+    call->done = on_call_done;
+    call->deadline_ms = call_deadline_ms(t);
+    call->admitted_ms = t->gate.admitted_ms;
+    call->traceparent = t->request.traceparent;
+    call->request_id = t->request.request_id;
     FAILPOINT("before_model_call");
-    pthread_mutex_lock(&c->lock); /* so that core_close does not close the model in between */
-    bool go = !c->is_closing;
-    if (go)
-        llm_submit(c->llm, &t->call);
-    pthread_mutex_unlock(&c->lock);
-    if (go)
+    if (submit(t->core, &t->model, models_submit))
         return;
-    gate_leave(&c->gate, &t->gate);
+    gate_leave(&t->core->gate, &t->gate);
     fail_uncalled(t, ERR_WORKER_LOST, "this worker stopped before it could ask the model");
 }
 
@@ -323,7 +335,8 @@ static struct span recall(struct turn *t)
 static void on_accepted(struct turn *t)
 {
     t->accepted_ms = clock_mono_ms();
-    t->body = prompt_build(&t->core->prompt, recall(t), t->request.message, &t->call.body_len);
+    t->model.body = prompt_build(models_prompt(&t->core->models), recall(t), t->request.message,
+                                 &t->model.body_len);
     t->gate.admitted = on_admitted;
     t->gate.expired = on_gate_expired;
     if (gate_enter(&t->core->gate, &t->gate, call_deadline_ms(t)))
@@ -419,10 +432,14 @@ static void on_overdue(struct timer *timer)
         refuse_for(t, ERR_BUSY, "the conversation was busy until the request's time was over");
 }
 
-static void on_slow(struct timer *timer)
+/* Turned away before the database was asked; but an earlier question may have been stored. */
+static void on_turned_away(struct timer *timer)
 {
     struct turn *t = CONTAINER_OF(timer, struct turn, again);
-    refuse_until(t, ERR_QUEUE_SLOW, t->slow_ms);
+    if (t->is_uncertain)
+        refuse_for(t, ERR_DB_DOWN, unknown_detail);
+    else
+        refuse_until(t, t->refusal, t->refusal_ms);
 }
 
 /* By the timer: a whole line that is to be refused would else be ended one within the other. */
@@ -432,29 +449,24 @@ static void refuse_soon(struct turn *t, void (*fire)(struct timer *))
     timer_start(t->core->timers, &t->again, clock_mono_ms());
 }
 
-/* Has the word in its line. */
-static void ask(struct turn *t)
+static int64_t database_deadline_ms(const struct turn *t)
+{
+    int64_t deadline_ms = clock_mono_ms() + t->core->config->database_timeout;
+    return deadline_ms < t->request.deadline_ms ? deadline_ms : t->request.deadline_ms;
+}
+
+/* Has the word in its line, and will be in time. */
+static void open_turn(struct turn *t, bool is_paid)
 {
     struct core *c = t->core;
     struct turn_request *r = &t->request;
     struct accept_item *item = &t->accept;
-    int64_t now_ms = clock_mono_ms();
-    if (core_is_closing(c))
-        return; /* core_close frees it */
-    if (now_ms >= r->deadline_ms || t->is_answered) {
-        refuse_soon(t, on_overdue);
-        return;
-    }
-    if (!gate_come(&c->gate, &t->gate, call_deadline_ms(t), &t->slow_ms)) {
-        refuse_soon(t, on_slow);
-        return;
-    }
     if (!t->memory)
         t->memory = history_take(&c->history, &t->name);
     *item = (struct accept_item){
         .done = on_accept_done,
         .late = on_accept_late,
-        .deadline_ms = now_ms + c->config->database_timeout,
+        .deadline_ms = database_deadline_ms(t),
         .key_hash = r->has_key ? &r->key_hash : NULL,
         .address = r->address,
         .session_id = r->session_id,
@@ -464,10 +476,66 @@ static void ask(struct turn *t)
         .fingerprint = r->fingerprint,
         .known_conversation = t->memory ? &t->memory->conversation : NULL,
         .known_turn = t->memory ? t->memory->last_turn : 0,
+        .is_paid = is_paid,
     };
-    if (item->deadline_ms > r->deadline_ms)
-        item->deadline_ms = r->deadline_ms;
     db_submit_accept(c->db, item);
+}
+
+static void on_quota_granted(struct meter_place *place, bool is_paid)
+{
+    open_turn(CONTAINER_OF(place, struct turn, meter), is_paid);
+}
+
+static void on_quota_refused(struct meter_place *place, const struct err *why)
+{
+    struct turn *t = CONTAINER_OF(place, struct turn, meter);
+    const struct caller_news news = {&t->caller, &t->request.quota, why, clock_mono_ms()};
+    callers_note(&t->core->callers, &news);
+    gate_quit(&t->core->gate, &t->gate);
+    refuse(t, why);
+}
+
+/* No server is up, and all calls that may try one are spoken for. */
+static bool is_model_away(struct core *c)
+{
+    struct gate_report gate;
+    if (!models_are_in_trouble(&c->models))
+        return false;
+    gate_tell(&c->gate, &gate);
+    return gate.wanted >= models_bear(&c->models);
+}
+
+/* Has the word in its line. */
+static void ask(struct turn *t)
+{
+    struct core *c = t->core;
+    struct turn_request *r = &t->request;
+    int64_t now_ms = clock_mono_ms();
+    if (core_is_closing(c))
+        return; /* core_close frees it */
+    if (now_ms >= r->deadline_ms || t->is_answered) {
+        refuse_soon(t, on_overdue);
+        return;
+    }
+    bool is_away = is_model_away(c);
+    t->refusal = is_away ? ERR_MODEL_DOWN : ERR_QUEUE_SLOW;
+    t->refusal_ms = MODEL_RETRY_MS;
+    if (is_away || !gate_come(&c->gate, &t->gate, call_deadline_ms(t), &t->refusal_ms)) {
+        refuse_soon(t, on_turned_away);
+        return;
+    }
+    const struct meter_ask quota = {.name = &t->caller,
+                                    .key_hash = r->has_key ? &r->key_hash : NULL,
+                                    .address = r->address,
+                                    .deadline_ms = database_deadline_ms(t)};
+    /* What may be a repeat costs quota only when it turns out to be none. */
+    if (!callers_is_hot(&c->callers, &t->caller, now_ms) || r->has_idempotency_key) {
+        open_turn(t, false);
+        return;
+    }
+    t->meter.granted = on_quota_granted;
+    t->meter.refused = on_quota_refused;
+    meter_take(&c->meter, &t->meter, &quota);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */

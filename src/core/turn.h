@@ -16,6 +16,7 @@ struct turn_request {
     void *receiver;
     int64_t deadline_ms; /* monotonic: answered by then, whatever happens */
     bool has_key;
+    bool has_idempotency_key; /* of the caller's own: it may be a repeat */
     struct hash key_hash;
     char address[LIMIT_ADDRESS_BYTES];
     char request_id[UUID_TEXT_BYTES];

@@ -22,13 +22,14 @@ struct turn {
         *memory; /* what is known of the conversation; NULL: nothing, or not yet looked up */
     struct line_place line;
     struct gate_place gate;
-    struct timer again;  /* the next question whether the conversation is free; or the end */
-    int64_t slow_ms;     /* in what time the queue would be worth another try */
+    struct meter_place meter;
+    struct timer again; /* the next question whether the conversation is free; or the end, by: */
+    enum err_kind refusal;
+    int64_t refusal_ms;  /* in what time it would be worth another try */
     int32_t again_ms;    /* grows with each */
     int64_t accepted_ms; /* monotonic */
-    char *body;          /* of the model's request */
     struct accept_item accept;
-    struct llm_call call;
+    struct models_call model;
     struct finish_item finish;
 };
 

@@ -20,7 +20,8 @@ static const char accept_sql[] =
     " quota_remaining, quota_reset_ms, retry_after_ms, tokens_limit, tokens_remaining,"
     " tokens_reset_ms"
     " FROM hansard_api.accept_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-    " $12, $13)";
+    " $12, $13, $14)";
+#define FINISH_PARAMS 13
 static const char finish_sql[] =
     "SELECT item, outcome"
     " FROM hansard_api.finish_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
@@ -101,6 +102,7 @@ static void begin_arrays(struct batch *b, size_t first, const enum pgtype *eleme
         b->types[first + i] = elements[i] == PGTYPE_BYTEA  ? PGTYPE_BYTEA_ARRAY
                               : elements[i] == PGTYPE_INT4 ? PGTYPE_INT4_ARRAY
                               : elements[i] == PGTYPE_UUID ? PGTYPE_UUID_ARRAY
+                              : elements[i] == PGTYPE_BOOL ? PGTYPE_BOOL_ARRAY
                                                            : PGTYPE_TEXT_ARRAY;
     }
 }
@@ -143,13 +145,14 @@ static void encode_accept(struct pgarray *a, const struct accept_item *item)
     const struct uuid *known = item->known_conversation;
     pgarray_add(&a[7], known ? known->bytes : NULL, sizeof known->bytes);
     add_known(&a[8], known ? item->known_turn : -1);
+    pgarray_add(&a[9], item->is_paid ? "\1" : "\0", 1);
 }
 
 static bool encode_accepts(struct batch *b)
 {
-    static const enum pgtype elements[] = {PGTYPE_BYTEA, PGTYPE_TEXT, PGTYPE_TEXT,
-                                           PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_BYTEA,
-                                           PGTYPE_TEXT,  PGTYPE_UUID, PGTYPE_INT4};
+    static const enum pgtype elements[] = {PGTYPE_BYTEA, PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_TEXT,
+                                           PGTYPE_TEXT,  PGTYPE_BYTEA, PGTYPE_TEXT, PGTYPE_UUID,
+                                           PGTYPE_INT4,  PGTYPE_BOOL};
     uint64_t ttl_ms = htobe64((uint64_t)b->terms.session_ttl_ms);
     set_scalar(b, 0, PGTYPE_UUID, b->worker.bytes, sizeof b->worker.bytes);
     set_int4(b, 1, b->terms.history_messages);
@@ -190,7 +193,7 @@ static void encode_finish(struct pgarray *a, const struct finish_item *item)
 
 static bool encode_finishes(struct batch *b)
 {
-    static const enum pgtype elements[BATCH_PARAMS] = {
+    static const enum pgtype elements[FINISH_PARAMS] = {
         PGTYPE_UUID, PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4, PGTYPE_INT4, PGTYPE_TEXT, PGTYPE_TEXT,
         PGTYPE_TEXT, PGTYPE_INT4,  PGTYPE_INT4, PGTYPE_TEXT, PGTYPE_INT4, PGTYPE_INT4};
     begin_arrays(b, 0, elements, COUNT_OF(elements));
@@ -240,7 +243,7 @@ bool batch_encode(struct batch *b, enum work_kind kind, const struct list *from,
         return batch_encode(b, kind, from, 1, out);
     *out = (struct conn_call){
         .sql = is_accept ? accept_sql : finish_sql,
-        .count = BATCH_PARAMS,
+        .count = is_accept ? BATCH_PARAMS : FINISH_PARAMS,
         .types = b->types,
         .values = b->values,
         .lengths = b->lengths,

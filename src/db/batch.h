@@ -12,7 +12,7 @@
 #include "db/pgarray.h"
 #include "db/work.h"
 
-#define BATCH_PARAMS 13
+#define BATCH_PARAMS 14
 
 /* What every accept of this process is asked with. */
 struct batch_terms {

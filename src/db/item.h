@@ -54,6 +54,7 @@ struct accept_item {
     const char *address;         /* limit key of an anonymous caller */
     const char *session_id, *message, *idempotency_key, *request_id; /* UTF-8 without NUL */
     struct hash fingerprint;                                         /* of the request's meaning */
+    bool is_paid; /* its quota was taken before: given back unless it is accepted */
     const struct uuid *known_conversation; /* its history is known up to a turn; NULL: it is not */
     int32_t known_turn;
 

@@ -20,7 +20,9 @@ enum pgtype {
     PGTYPE_INT4_ARRAY = 1007,
     PGTYPE_TEXT_ARRAY = 1009,
     PGTYPE_UUID = 2950,
-    PGTYPE_UUID_ARRAY = 2951
+    PGTYPE_UUID_ARRAY = 2951,
+    PGTYPE_BOOL = 16,
+    PGTYPE_BOOL_ARRAY = 1000
 };
 
 struct pgarray {

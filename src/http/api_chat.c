@@ -112,6 +112,7 @@ void api_chat_post(struct exchange *x)
     buf_fini(&x->body); /* not kept while the model thinks */
     r.deadline_ms = clock_mono_ms() + server->config->request_timeout;
     r.has_key = x->has_key;
+    r.has_idempotency_key = x->has_idempotency_key;
     r.key_hash = x->key_hash;
     memcpy(r.address, x->address, sizeof(r.address));
     memcpy(r.request_id, x->request_id, sizeof(r.request_id));

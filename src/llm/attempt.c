@@ -98,6 +98,12 @@ static int on_send(void *arg, char *to_ip, char *from_ip, int to_port, int from_
     (void)to_port;
     (void)from_port;
     struct llm_attempt *a = arg;
+    if (clock_mono_ms() >= a->until_ms) {
+        /* This process was stopped for a while, or its machine was: somebody else may have the
+         * permit by now. */
+        a->is_too_late = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
     if (a->names_number && a->names_number == a->room->names_number)
         a->room->are_names_loaded = true;
     if (a->sent++ == 0)
@@ -114,14 +120,10 @@ static int on_send(void *arg, char *to_ip, char *from_ip, int to_port, int from_
 
 /* ---- handles ---- */
 
-static void set_fixed_options(struct llm_attempt *a)
+void attempts_prepare(const struct attempts *room, CURL *easy)
 {
-    const struct attempts *room = a->room;
-    const struct config *c = room->config;
     const char *scheme = room->target.is_tls ? "https" : "http";
-    CURL *easy = a->easy;
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_URL, room->target.url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, scheme);
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, scheme); /* curl refuses an empty list */
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
@@ -130,13 +132,22 @@ static void set_fixed_options(struct llm_attempt *a)
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
+    reactor_prepare(room->reactor, easy);
+}
+
+static void set_fixed_options(struct llm_attempt *a)
+{
+    const struct attempts *room = a->room;
+    CURL *easy = a->easy;
+    attempts_prepare(room, easy);
+    curl_easy_setopt(easy, CURLOPT_URL, room->target.url);
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, CONNECTION_LIFE_S);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)c->llm_connect_timeout);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)room->config->llm_connect_timeout);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, a);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
@@ -144,7 +155,6 @@ static void set_fixed_options(struct llm_attempt *a)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, a);
-    reactor_prepare(room->reactor, easy);
 }
 
 static struct llm_attempt *make_attempt(struct attempts *room)
@@ -202,7 +212,7 @@ bool attempts_init(struct attempts *room, const struct reactor_events *events, s
     list_init(&room->spare);
     for (int i = 0; i < 2; i++)
         buf_init(&room->names_line[i], NAMES_LINE_BYTES);
-    if (!wire_target_init(&room->target, room->config, e))
+    if (!wire_target_init(&room->target, room->server, e))
         return false;
     room->reactor = reactor_open(events, room->target.is_tls, e);
     if (!room->reactor) {
@@ -226,9 +236,8 @@ void attempts_fini(struct attempts *room)
         buf_fini(&room->names_line[i]);
 }
 
-/* The list that the next attempt has to carry; NULL: curl knows the addresses, or has to look them
- * up itself. */
-static struct curl_slist *get_names(struct attempts *room)
+/* The list that the next attempt has to carry, if any. */
+struct curl_slist *attempts_names(struct attempts *room)
 {
     unsigned other = 1 - room->names_place;
     if (names_take(room->names, &room->names_number, &room->names_line[other])) {
@@ -253,7 +262,7 @@ void attempt_begin(struct llm_attempt *a)
     a->code = CURLE_OK;
     a->status = 0;
     a->sent = 0;
-    a->is_too_large = false;
+    a->is_too_large = a->is_too_late = false;
 
     write_id(a);
     a->id_header.next = room->target.headers;
@@ -270,7 +279,7 @@ void attempt_begin(struct llm_attempt *a)
     curl_easy_setopt(a->easy, CURLOPT_POSTFIELDS, call->body);
     curl_easy_setopt(a->easy, CURLOPT_TIMEOUT_MS, left_ms > 1 ? (long)left_ms : 1L);
     if (room->names) {
-        struct curl_slist *names = get_names(room);
+        struct curl_slist *names = attempts_names(room);
         curl_easy_setopt(a->easy, CURLOPT_RESOLVE, names);
         a->names_number = names ? room->names_number : 0;
     }
@@ -307,6 +316,10 @@ static enum attempt_result judge_status(const struct llm_attempt *a, struct err 
 
 static enum attempt_result judge_failure(struct llm_attempt *a, struct err *e)
 {
+    if (a->is_too_late) {
+        err_set(e, ERR_MODEL_TIMEOUT, "no time was left to call the model");
+        return ATTEMPT_TIMEOUT;
+    }
     switch (a->code) {
     case CURLE_OPERATION_TIMEDOUT:
         if (a->sent > 0 || clock_mono_ms() >= a->until_ms) {
@@ -377,6 +390,18 @@ void attempt_give_up(struct llm_attempt *a, enum attempt_result result)
     reactor_remove(a->room->reactor, a->easy, a->shard);
     count(a, result);
     drop_answer(a);
+}
+
+/* Half of what a call has that did not wait for its permit. */
+bool attempt_had_fair_time(const struct llm_attempt *a)
+{
+    const struct config *c = a->room->config;
+    int64_t usual_ms = c->llm_first_byte_timeout;
+    if (c->llm_total_timeout < usual_ms)
+        usual_ms = c->llm_total_timeout;
+    if (c->request_timeout < usual_ms)
+        usual_ms = c->request_timeout;
+    return !a->is_too_late && a->until_ms - a->begun_us / 1000 >= usual_ms / 2;
 }
 
 bool attempt_met_dead_connection(struct llm_attempt *a)

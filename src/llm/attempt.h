@@ -30,6 +30,7 @@ enum attempt_result {
  * each list has one constant timeout, so looking at its first one is enough. */
 struct attempts {
     const struct config *config;
+    const struct llm_server *server;
     struct wire_target target;
     struct reactor *reactor;
     struct list silent;    /* no byte came yet; mark_ms: begun */
@@ -53,6 +54,7 @@ struct llm_attempt {
     struct attempts *room;
     struct llm_call *call;
     int64_t until_ms; /* all attempts of this call */
+    unsigned era;     /* of the server's health, when it began */
 
     CURL *easy;
     size_t shard;
@@ -67,19 +69,26 @@ struct llm_attempt {
     unsigned names_number; /* of the list it carries; 0: none */
     unsigned sent;         /* times that this attempt's request went out */
     bool is_too_large;
+    bool is_too_late;         /* the request was not sent: until_ms had passed */
     bool had_dead_connection; /* the free repeat is used up */
 };
 
-/* The rest of the struct is zero, but for config. */
+/* The rest of the struct is zero, but for config and server. */
 MUST_USE bool attempts_init(struct attempts *room, const struct reactor_events *events,
                             struct err *e);
 void attempts_fini(struct attempts *room); /* frees the spare handles; all others are back */
+
+/* Options of every request to this server, whatever it asks. */
+void attempts_prepare(const struct attempts *room, CURL *easy);
+/* The server's addresses, to be sent along (CURLOPT_RESOLVE); NULL: curl knows them, or has to look
+ * them up itself. Needs room->names. */
+struct curl_slist *attempts_names(struct attempts *room);
 
 /* A handle for the call, from the spare ones if there are any. */
 MUST_USE struct llm_attempt *attempt_take(struct attempts *room, struct llm_call *call);
 void attempt_return(struct llm_attempt *a); /* its call is over */
 
-/* Sends the request. until_ms is still to come. */
+/* Sends the request. until_ms is still to come, or nothing goes out: ATTEMPT_TIMEOUT. */
 void attempt_begin(struct llm_attempt *a);
 
 /* The transfer ended: counts it and says how. e is set unless it is ATTEMPT_OK; then the call has
@@ -88,6 +97,10 @@ enum attempt_result attempt_end(struct llm_attempt *a, CURLcode code, struct err
 /* The same for a transfer that goes on: it was too slow (ATTEMPT_TIMEOUT) or the loop stops
  * (ATTEMPT_CUT). */
 void attempt_give_up(struct llm_attempt *a, enum attempt_result result);
+
+/* Of one that ended as ATTEMPT_TIMEOUT: false when the call had little time left to begin with, or
+ * none, so that a server in good health could not have answered either. */
+bool attempt_had_fair_time(const struct llm_attempt *a);
 
 /* A connection kept from an earlier call was dead: nothing was answered, and a repeat is in order.
  * Once per call. */

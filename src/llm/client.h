@@ -1,9 +1,10 @@
-/* client — calls to the model server.
+/* client — calls to one model server.
  *
  * Does:      one curl multi loop on its own thread runs every call: timeouts, retries with full jitter within a budget
- *            (at most 3 attempts, repeats at most 10 % of calls), size ceiling, parsing of the answer.
- * Does not:  count permits (core/gate does), follow redirects, use proxies from the environment.
- * Threads:   llm_submit from any; done runs on the loop's thread and must not block.
+ *            (at most 3 attempts, repeats at most 10 % of calls), size ceiling, parsing of the answer; tells how many
+ *            calls the server should get, and probes it while it is down.
+ * Does not:  count permits or hold calls back (core/gate does), follow redirects, use proxies from the environment.
+ * Threads:   llm_submit, llm_limit, llm_state from any; done and changed run on the loop's thread and must not block.
  * Owns:      its handles; a call only while it is submitted.
  */
 #pragma once
@@ -18,6 +19,8 @@ struct llm_call {
     struct list_node node;
     void (*done)(struct llm_call *); /* once */
     int64_t deadline_ms;             /* monotonic; all attempts end by then */
+    int64_t admitted_ms; /* monotonic, when its owner got the permit: all attempts also end by
+                            llm_total_timeout after it, and none is sent later */
 
     const char *body; /* request JSON, borrowed until done */
     size_t body_len;
@@ -35,6 +38,29 @@ struct llm_call {
     struct llm_attempt *attempt; /* the loop's own */
 };
 
-MUST_USE struct llm *llm_open(const struct config *c, struct err *e);
-void llm_close(struct llm *l); /* aborts what runs; those calls end with ERR_WORKER_LOST */
+struct llm_server {
+    const char *name;                      /* in logs and names of threads; at most 9 characters */
+    size_t index;                          /* of its metrics: of the name in METRIC_LLM_LIMIT */
+    const char *url, *api_key;             /* the key may be NULL or empty: none is sent */
+    const char *url_setting, *key_setting; /* names for error texts */
+    int most;                              /* calls in flight, at least 1 */
+};
+
+struct llm_events {
+    void (*changed)(void *arg); /* llm_limit or llm_state gives another answer; may be NULL */
+    void *arg;
+};
+
+/* Borrows the texts of both until llm_close. */
+MUST_USE struct llm *llm_open(const struct config *c, const struct llm_server *s,
+                              const struct llm_events *events, struct err *e);
+/* Aborts what runs: those calls end with ERR_WORKER_LOST. Only questions may be asked afterwards. */
+void llm_stop(struct llm *l);
+void llm_close(struct llm *l); /* stops it, if that was not done; NULL is fine */
 void llm_submit(struct llm *l, struct llm_call *call);
+
+/* Calls that should be in flight: 0 while the server is down, few in a trial, else 1..most. What is
+ * submitted all the same is tried. */
+int llm_limit(const struct llm *l);
+enum llm_state { LLM_UP, LLM_TRIAL, LLM_DOWN };
+enum llm_state llm_state(const struct llm *l);

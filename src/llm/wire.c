@@ -11,29 +11,29 @@
 
 /* ---- the request ---- */
 
-static bool read_url(const char *url, struct wire_target *t, struct err *e)
+static bool read_url(const struct llm_server *s, struct wire_target *t, struct err *e)
 {
     bool ok = false;
     CURLU *parts = curl_url();
     char *scheme = NULL, *host = NULL, *port = NULL, *unwanted = NULL;
-    if (!parts || curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
+    if (!parts || curl_url_set(parts, CURLUPART_URL, s->url, 0) != CURLUE_OK ||
         curl_url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK) {
-        err_set(e, ERR_BAD_FIELD, "HANSARD_LLM_URL is not a URL");
+        err_set(e, ERR_BAD_FIELD, "%s is not a URL", s->url_setting);
         goto out;
     }
     if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
         (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)) {
-        err_set(e, ERR_BAD_FIELD, "HANSARD_LLM_URL must begin with http:// or https://");
+        err_set(e, ERR_BAD_FIELD, "%s must begin with http:// or https://", s->url_setting);
         goto out;
     }
     if (curl_url_get(parts, CURLUPART_QUERY, &unwanted, 0) == CURLUE_OK ||
         curl_url_get(parts, CURLUPART_FRAGMENT, &unwanted, 0) == CURLUE_OK ||
         curl_url_get(parts, CURLUPART_USER, &unwanted, 0) == CURLUE_OK) {
-        err_set(e, ERR_BAD_FIELD, "HANSARD_LLM_URL must have no user, query or fragment");
+        err_set(e, ERR_BAD_FIELD, "%s must have no user, query or fragment", s->url_setting);
         goto out;
     }
     if (curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
-        err_set(e, ERR_BAD_FIELD, "HANSARD_LLM_URL has no port");
+        err_set(e, ERR_BAD_FIELD, "%s has no port", s->url_setting);
         goto out;
     }
     t->is_tls = strcmp(scheme, "https") == 0;
@@ -75,47 +75,51 @@ static bool add_fixed_headers(struct curl_slist **list, struct err *e)
            add_header(list, "Expect:", e);
 }
 
-bool wire_target_init(struct wire_target *t, const struct config *c, struct err *e)
+static char *join(const char *base, const char *path)
 {
-    bool ok = false;
-    struct buf line;
-    buf_init(&line, strlen(c->llm_url) + WIRE_HEADER_BYTES + sizeof "Authorization: Bearer ");
-    *t = (struct wire_target){0};
-
-    if (!read_url(c->llm_url, t, e))
-        goto out;
-    size_t len = strlen(c->llm_url);
-    while (len > 0 && c->llm_url[len - 1] == '/')
+    struct buf text;
+    size_t len = strlen(base);
+    buf_init(&text, len + strlen(path));
+    while (len > 0 && base[len - 1] == '/')
         len--;
-    buf_add(&line, c->llm_url, len);
-    buf_puts(&line, "/chat/completions");
-    t->url = buf_take(&line, &len);
+    buf_add(&text, base, len);
+    buf_puts(&text, path);
+    return buf_take(&text, &len);
+}
 
-    if (!add_fixed_headers(&t->headers, e))
-        goto out;
-    if (c->llm_api_key && c->llm_api_key[0]) {
-        if (!is_header_text(c->llm_api_key)) {
-            err_set(e, ERR_BAD_FIELD, "HANSARD_LLM_API_KEY may hold visible ASCII characters only");
-            goto out;
-        }
-        buf_init(&line, WIRE_HEADER_BYTES + sizeof "Authorization: Bearer ");
-        buf_puts(&line, "Authorization: Bearer ");
-        buf_puts(&line, c->llm_api_key);
-        if (!add_header(&t->headers, line.data, e))
-            goto out;
-    }
-    ok = true;
-out:
+static bool add_key(struct curl_slist **list, const struct llm_server *s, struct err *e)
+{
+    if (!s->api_key || !s->api_key[0])
+        return true;
+    if (!is_header_text(s->api_key))
+        return err_set(e, ERR_BAD_FIELD, "%s may hold visible ASCII characters only",
+                       s->key_setting);
+    struct buf line;
+    buf_init(&line, WIRE_HEADER_BYTES + sizeof "Authorization: Bearer ");
+    buf_puts(&line, "Authorization: Bearer ");
+    buf_puts(&line, s->api_key);
+    bool ok = add_header(list, line.data, e);
     buf_fini(&line);
-    if (!ok)
-        wire_target_fini(t);
     return ok;
+}
+
+bool wire_target_init(struct wire_target *t, const struct llm_server *s, struct err *e)
+{
+    *t = (struct wire_target){0};
+    if (!read_url(s, t, e) || !add_fixed_headers(&t->headers, e) || !add_key(&t->headers, s, e)) {
+        wire_target_fini(t);
+        return false;
+    }
+    t->url = join(s->url, "/chat/completions");
+    t->models_url = join(s->url, "/models");
+    return true;
 }
 
 void wire_target_fini(struct wire_target *t)
 {
     curl_slist_free_all(t->headers);
     free(t->url);
+    free(t->models_url);
     free(t->host);
     free(t->port);
     *t = (struct wire_target){0};

@@ -10,20 +10,21 @@
 #include <curl/curl.h>
 
 #include "base/buf.h"
-#include "base/config.h"
 #include "base/err.h"
+#include "llm/client.h"
 
 #define WIRE_HEADER_BYTES 1024 /* one header line of ours, the key's longest included */
 
 /* Where the calls go and what every one of them carries. */
 struct wire_target {
-    char *url;         /* llm_url + "/chat/completions" */
+    char *url;         /* the server's + "/chat/completions" */
+    char *models_url;  /* the server's + "/models" */
     char *host, *port; /* of the URL; an IPv6 address stands in brackets */
     bool is_tls;
     struct curl_slist *headers;
 };
 /* ERR_BAD_FIELD that names the setting: no http(s) URL, or a key that cannot stand in a header. */
-MUST_USE bool wire_target_init(struct wire_target *t, const struct config *c, struct err *e);
+MUST_USE bool wire_target_init(struct wire_target *t, const struct llm_server *s, struct err *e);
 void wire_target_fini(struct wire_target *t);
 
 /* "name: value" into an empty buffer; bytes that cannot stand in a header become '_'. */

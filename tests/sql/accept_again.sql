@@ -1,6 +1,6 @@
 -- A reply was lost on its way to the worker: the same call is made again, and finds out what happened.
 BEGIN;
-SELECT plan(16);
+SELECT plan(17);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.turn('w', 's', 'hello', 'hi there');
@@ -16,8 +16,10 @@ SELECT is(ROW(a.conversation_id, a.session_key, a.turn_no, a.attempt),
           ROW(f.conversation_id, f.session_key, f.turn_no, f.attempt),
           'as the same attempt at the same turn') FROM again a, first f;
 SELECT is(history, ARRAY['hello', 'hi there'], 'with the same history') FROM again;
-SELECT is(ROW(quota_limit, quota_remaining, quota_reset_ms), ROW(NULL::int, NULL::int, NULL::int),
-          'a quota that was not looked at is not told') FROM again;
+SELECT is(ROW(a.quota_limit, a.quota_window_s, a.quota_remaining, a.retry_after_ms), ROW(10, 60, f.quota_remaining, 0),
+          'and told the quota that is left, as the first was') FROM again a, first f;
+SELECT ok(a.quota_reset_ms BETWEEN 1 AND f.quota_reset_ms, '... which is whole again when it was to be')
+FROM again a, first f;
 SELECT is(help.outcomes('w',
                         '[{"key": "k", "request": "r", "words": "more"},
                           {"key": "k", "request": "r", "words": "more"}]'),

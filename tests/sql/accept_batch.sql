@@ -36,8 +36,8 @@ CREATE TEMP TABLE batch AS SELECT * FROM help.ask('w', '[
 SELECT results_eq(
     $$SELECT item, outcome, turn_no, attempt, quota_remaining FROM batch WHERE outcome IN ('accepted', 'HS429')
       ORDER BY item$$,
-    $$VALUES (1, 'accepted', 1, 1, 1), (4, 'accepted', 1, 1, 19), (8, 'accepted', 1, 1, NULL), (9, 'accepted', 1, 1, 0),
-             (10, 'accepted', 1, 2, NULL), (11, 'HS429', 1, 1, 0), (12, 'accepted', 2, 1, 1), (14, 'HS429', 1, 1, 0),
+    $$VALUES (1, 'accepted', 1, 1, 1), (4, 'accepted', 1, 1, 19), (8, 'accepted', 1, 1, 2), (9, 'accepted', 1, 1, 0),
+             (10, 'accepted', 1, 2, 2), (11, 'HS429', 1, 1, 0), (12, 'accepted', 2, 1, 1), (14, 'HS429', 1, 1, 0),
              (15, 'accepted', 1, 1, 119), (16, 'accepted', 1, 1, 18)$$,
     'accepted are those that may, in their order, with what each has left');
 SELECT results_eq(

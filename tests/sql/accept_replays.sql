@@ -32,7 +32,7 @@ FROM help.ask('v', '{"key": "gone", "words": "never mind"}');
 SELECT is(help.outcomes('w', '{"key": "good", "words": "bye"}'), 'HS422', 'the key cannot stand for other words');
 SELECT is(help.outcomes('w', '{"key": "bad", "words": "bye"}'), 'HS422', '... nor that of the failed turn');
 SELECT is(ROW(conversation_id, reply, error_code, quota_limit, retry_after_ms),
-          ROW((SELECT s.conversation_id FROM hansard.sessions s), NULL::text, NULL::text, NULL::int, NULL::int),
+          ROW((SELECT s.conversation_id FROM hansard.sessions s), NULL::text, NULL::text, 10, NULL::int),
           'nothing of the turn is told to such a request')
 FROM help.ask('w', '{"key": "good", "words": "bye"}');
 SELECT is(help.outcomes('w', '[{"key": "good", "words": "hello"}, {"key": "good", "words": "hello"}]'),

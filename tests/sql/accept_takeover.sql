@@ -18,7 +18,7 @@ SELECT is(ROW(t.outcome, t.turn_no, t.attempt), ROW('accepted'::text, 2, 2),
 SELECT is(ROW(t.conversation_id, t.session_key), ROW(f.conversation_id, f.session_key), 'the same turn') FROM taken t,
     first f;
 SELECT is(history, ARRAY['hello', 'hi there'], 'with the same history') FROM taken;
-SELECT is(ROW(quota_limit, quota_remaining), ROW(NULL::int, NULL::int), 'no quota is told') FROM taken;
+SELECT is(ROW(quota_limit, quota_remaining), ROW(10, 9), 'and the quota that the first left') FROM taken;
 SELECT set_eq('SELECT * FROM hansard.rate_limits', 'SELECT * FROM quota', 'and none taken');
 SELECT set_eq('SELECT * FROM hansard.messages', 'SELECT * FROM said', 'no word is stored twice');
 SELECT is(ROW(t.state::text, t.worker_id, t.attempt::int, t.request_id),

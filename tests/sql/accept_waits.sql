@@ -12,8 +12,8 @@ SELECT is(help.outcomes('w', '{"key": "k", "request": "r2"}'), 'waiting', 'a rep
 SELECT is(help.outcomes('v', '{"key": "k", "request": "r2"}'), 'waiting', '... at another worker, too');
 SELECT is(help.outcomes('v', '{"key": "k", "request": "r"}'), 'waiting', '... even with the request id of the first');
 SELECT is(turn_no, 1, 'it waits for the turn of its key') FROM help.ask('v', '{"key": "k"}');
-SELECT is(ROW(history, reply, quota_limit, quota_remaining, retry_after_ms),
-          ROW(NULL::text[], NULL::text, NULL::int, NULL::int, NULL::int), 'who waits is told nothing else')
+SELECT is(ROW(history, reply, quota_limit, quota_remaining, quota_reset_ms, retry_after_ms),
+          ROW(NULL::text[], NULL::text, 10, 10, 0, NULL::int), 'who waits is told nothing else but his quota')
 FROM help.ask('w', '{"key": "other"}');
 SELECT help.silence('w', '14 seconds');
 SELECT is(help.outcomes('v', '{"key": "other"}'), 'waiting', 'a worker silent for 14 s still has its turn');

@@ -8,10 +8,9 @@
 
 static char *build(char *system_prompt, const char *history, const char *question)
 {
-    struct config c = {.llm_model = "a \"model\"", .system_prompt = system_prompt};
     struct prompt p;
     size_t len;
-    prompt_init(&p, &c);
+    prompt_init(&p, "a \"model\"", system_prompt);
     char *body = prompt_build(&p, (struct span){history, strlen(history)}, question, &len);
     assert_int_equal(len, strlen(body));
     prompt_fini(&p);

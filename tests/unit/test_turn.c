@@ -33,11 +33,52 @@ void db_submit_finish(struct db *d, struct finish_item *item)
     fail();
 }
 
-void llm_submit(struct llm *l, struct llm_call *call)
+void db_submit_call(struct db *d, struct call_item *item)
 {
-    (void)l;
-    (void)call;
+    (void)d;
+    (void)item;
     fail();
+}
+
+static bool is_in_trouble; /* no model server is up */
+
+bool models_are_in_trouble(const struct models *m)
+{
+    (void)m;
+    return is_in_trouble;
+}
+
+int models_bear(const struct models *m)
+{
+    (void)m;
+    return is_in_trouble ? 0 : 1;
+}
+
+const struct prompt *models_prompt(const struct models *m)
+{
+    (void)m;
+    fail();
+    return NULL;
+}
+
+void models_submit(struct models *m, struct models_call *c)
+{
+    (void)m;
+    (void)c;
+    fail();
+}
+
+bool models_has_other(struct models *m, struct models_call *c, int64_t now_ms)
+{
+    (void)m;
+    (void)c;
+    (void)now_ms;
+    return false;
+}
+
+void models_submit_other(struct models *m, struct models_call *c)
+{
+    models_submit(m, c);
 }
 
 bool core_is_closing(struct core *c)
@@ -80,6 +121,8 @@ static void open_core(struct fixture *f, size_t places)
     assert_true(gate_come(&c->gate, &f->inside, INT64_MAX, &unused));
     assert_true(gate_enter(&c->gate, &f->inside, INT64_MAX));
     accepted = NULL;
+    is_in_trouble = false;
+    meter_init(&c->meter, NULL);
 }
 
 static void close_core(struct fixture *f)
@@ -90,6 +133,7 @@ static void close_core(struct fixture *f)
     gate_leave(&c->gate, &f->inside);
     gate_depart(&c->gate, &f->inside);
     assert_int_equal(c->gate.rotas[GATE_LIVE].held + c->gate.rotas[GATE_LIVE].coming, 0);
+    meter_fini(&c->meter);
     history_fini(&c->history);
     line_fini(&c->line);
     callers_fini(&c->callers);
@@ -191,6 +235,43 @@ static void a_whole_line_refused_as_too_slow(void **state)
     close_core(&f);
 }
 
+static void a_whole_line_refused_as_no_model_is_up(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_core(&f, 2 * MANY);
+    forget_answers();
+    for (int i = 0; i < MANY; i++)
+        submit(&f, "s", FAR_MS);
+    is_in_trouble = true;
+    refuse_accepted(ERR_BUSY);
+    wait_for_answers(MANY);
+    assert_int_equal(answers[ERR_MODEL_DOWN], MANY - 1);
+    assert_int_equal(atomic_load(&retry_after_ms), 1000);
+    assert_in_range(atomic_load(&deepest), 0, 16384);
+    wait_until_free(&f.core);
+    close_core(&f);
+}
+
+/* It was sent once, and its reply was lost together with the worker's id. Nobody may say then that nothing is stored. */
+static void what_may_be_stored_is_not_refused_as_if_it_were_not(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_core(&f, 10);
+    forget_answers();
+    submit(&f, "s", FAR_MS);
+    pthread_mutex_lock(&f.core.gate.lock);
+    f.core.gate.call_us = INT64_C(120000000);
+    pthread_mutex_unlock(&f.core.gate.lock);
+    accepted->sent = true;
+    refuse_accepted(ERR_WORKER_LOST); /* asked again in a moment: too slow by now */
+    wait_for_answers(1);
+    assert_int_equal(answers[ERR_DB_DOWN], 1);
+    wait_until_free(&f.core);
+    close_core(&f);
+}
+
 static void a_whole_line_overdue(void **state)
 {
     (void)state;
@@ -286,6 +367,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_line_refused_as_too_slow),
+        cmocka_unit_test(a_whole_line_refused_as_no_model_is_up),
+        cmocka_unit_test(what_may_be_stored_is_not_refused_as_if_it_were_not),
         cmocka_unit_test(a_whole_line_overdue),
         cmocka_unit_test(a_refusal_gives_the_word_to_the_next),
         cmocka_unit_test(without_a_place_nothing_is_asked),

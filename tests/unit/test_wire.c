@@ -186,11 +186,13 @@ static void test_target(void **state)
 {
     (void)state;
     char url[] = "https://models.example:8443/v1/", key[] = "sk-123", none[] = "";
-    struct config c = {.llm_url = url, .llm_api_key = key};
+    struct llm_server server = {
+        .url = url, .api_key = key, .url_setting = "URL_SETTING", .key_setting = "KEY_SETTING"};
     struct wire_target t;
     struct err e = {0};
-    assert_true(wire_target_init(&t, &c, &e));
+    assert_true(wire_target_init(&t, &server, &e));
     assert_string_equal(t.url, "https://models.example:8443/v1/chat/completions");
+    assert_string_equal(t.models_url, "https://models.example:8443/v1/models");
     assert_string_equal(t.host, "models.example");
     assert_string_equal(t.port, "8443");
     assert_true(t.is_tls);
@@ -202,8 +204,8 @@ static void test_target(void **state)
     assert_true(has_key && has_expect);
     wire_target_fini(&t);
 
-    c.llm_api_key = none;
-    assert_true(wire_target_init(&t, &c, &e));
+    server.api_key = none;
+    assert_true(wire_target_init(&t, &server, &e));
     for (const struct curl_slist *h = t.headers; h; h = h->next)
         assert_null(strstr(h->data, "Authorization"));
     wire_target_fini(&t);
@@ -226,12 +228,13 @@ static void test_bad_targets(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char url[100];
         snprintf(url, sizeof url, "%s", bad[i]);
-        struct config c = {.llm_url = url};
+        const struct llm_server server = {.url = url, .url_setting = "URL_SETTING"};
         struct wire_target t;
         struct err e = {0};
-        if (wire_target_init(&t, &c, &e))
+        if (wire_target_init(&t, &server, &e))
             fail_msg("'%s' was taken", bad[i]);
         assert_int_equal(e.kind, ERR_BAD_FIELD);
+        assert_non_null(strstr(e.detail, "URL_SETTING"));
         assert_null(strstr(e.detail, "word"));
     }
 }
@@ -240,11 +243,13 @@ static void test_a_key_cannot_smuggle_a_header(void **state)
 {
     (void)state;
     char url[] = "http://models/v1", key[] = "sk-1\r\nX-Evil: 1";
-    struct config c = {.llm_url = url, .llm_api_key = key};
+    const struct llm_server server = {
+        .url = url, .api_key = key, .url_setting = "URL_SETTING", .key_setting = "KEY_SETTING"};
     struct wire_target t;
     struct err e = {0};
-    assert_false(wire_target_init(&t, &c, &e));
+    assert_false(wire_target_init(&t, &server, &e));
     assert_int_equal(e.kind, ERR_BAD_FIELD);
+    assert_non_null(strstr(e.detail, "KEY_SETTING"));
     assert_null(strstr(e.detail, "sk-1"));
 }
 

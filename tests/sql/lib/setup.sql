@@ -127,6 +127,59 @@ BEGIN
 END
 $$;
 
+-- A tier with caps, and a caller in it who bears its name.
+CREATE FUNCTION help.capped(tier text, parallel integer, tokens bigint DEFAULT NULL, reserved integer DEFAULT 1000,
+                            rate integer DEFAULT NULL, burst integer DEFAULT 100) RETURNS void
+LANGUAGE sql
+AS $$
+    INSERT INTO hansard.tiers (tier, rate_per_minute, burst, parallel_turns, tokens_per_day, tokens_reserved)
+    VALUES (tier, rate, burst, parallel, tokens, reserved);
+    SELECT help.caller(tier, tier);
+$$;
+
+CREATE FUNCTION help.limit_key(caller text) RETURNS text
+LANGUAGE sql STABLE
+RETURN (SELECT 'user:' || user_id FROM hansard.users WHERE name = caller);
+
+-- What counts against a caller's caps: "open turns, tokens reserved, tokens spent".
+CREATE FUNCTION help.counted(caller text) RETURNS text
+LANGUAGE sql
+AS $$
+    SELECT concat_ws(', ', count(h), coalesce(sum(h.tokens), 0),
+                     (SELECT coalesce(max(a.tokens_spent), 0) FROM hansard.allowances a
+                      WHERE a.limit_key = help.limit_key(caller)))
+    FROM hansard.holds h WHERE h.limit_key = help.limit_key(caller)
+$$;
+
+-- lease_permits: "granted of them", or "granted down to so many". What is not said: the next heartbeat of this worker, that
+-- it limits itself to what it has, wants 10, takes 10 at most, of a cap of 10; leases of 5 s, calls of 8 s.
+CREATE FUNCTION help.lease(worker text, what jsonb DEFAULT '{}') RETURNS text
+LANGUAGE sql
+AS $$
+    SELECT CASE WHEN reply[3] < reply[2] THEN reply[2] || ' down to ' || reply[3] ELSE reply[2]::text END
+    FROM (SELECT '{"wanted": 10, "most": 10, "cap": 10, "lease_ms": 5000, "call_ms": 8000}' || what AS w) AS told
+    LEFT JOIN hansard.workers own ON own.worker_id = help.id(worker)
+    CROSS JOIN LATERAL hansard_api.lease_permits(
+        help.id(worker), '127.0.0.1:8080', 'test', coalesce((w ->> 'beat')::integer, own.beat_no + 1, 1),
+        help.id(w ->> 'before'), coalesce((w ->> 'holding')::integer, own.permits, 0), (w ->> 'wanted')::integer,
+        (w ->> 'most')::integer, (w ->> 'cap')::integer, (w ->> 'lease_ms')::integer,
+        (w ->> 'call_ms')::integer) AS reply
+$$;
+
+-- So much time passes for all workers.
+CREATE FUNCTION help.pass(span interval) RETURNS void
+LANGUAGE sql
+AS $$
+    UPDATE hansard.workers
+    SET started_at = started_at - span, heartbeat_at = heartbeat_at - span, leased_until = leased_until - span,
+        permits_until = permits_until - span, lost_at = lost_at - span, buried_at = buried_at - span
+$$;
+
+-- Permits that are not free, by the database's count.
+CREATE FUNCTION help.permits_out() RETURNS bigint
+LANGUAGE sql
+AS $$ SELECT coalesce(sum(permits), 0) FROM hansard.workers WHERE permits_until > clock_timestamp() $$;
+
 -- Everything a turn may write to, by its content: equal before and after, and nothing was stored and no quota taken.
 CREATE FUNCTION help.content() RETURNS text
 LANGUAGE sql

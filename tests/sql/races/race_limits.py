@@ -4,7 +4,7 @@ import uuid
 
 from stage.connection import watcher
 from stage.tap import run, story
-from stage.worker import Worker, ask, new_session
+from stage.worker import Caller, Worker, ask, new_session
 
 
 def spend(worker, address, turns):
@@ -82,16 +82,141 @@ def two_first_batches():
     assert counted(address) == 10
 
 
-@story("who is refused holds the counter for others no longer than to the end of its transaction, and changes nothing")
-def refusal_locks():
+def counter(address, columns="ctid, *"):
+    return watcher().do(f"SELECT {columns} FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}")
+
+
+def refusals_noted(address):
+    """Events that tell of this address."""
+    return watcher().value(
+        "SELECT count(*) FROM hansard.audit_events WHERE kind = 'limit_reached' AND detail ->> 'address' = %s", address
+    )
+
+
+@story("two are the first to be refused: each holds the counter to the end of its transaction, one of them is noted")
+def first_refusals():
     a, b, address = Worker(), Worker(), str(uuid.uuid4())
     spend(a, address, 10)
-    before = watcher().do("SELECT ctid, * FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}")
+    columns = "tat_us, emission_us, burst, granted, seen_us"
+    before = counter(address, columns)
     assert a.begin().accept(new_session(), address=address).outcome == "HS429"
     second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
     a.commit()
     assert second.result().outcome == "HS429"
-    assert watcher().do("SELECT ctid, * FROM hansard.rate_limits WHERE limit_key = %s", f"addr:{address}") == before
+    assert counter(address, columns) == before
+    assert refusals_noted(address) == 1
+
+
+@story("the first refusal is rolled back: the other one is noted")
+def first_refusal_rolled_back():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 10)
+    a.begin().accept(new_session(), address=address)
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.rollback()
+    assert second.result().outcome == "HS429"
+    assert refusals_noted(address) == 1
+
+
+@story("who is refused after that holds the counter no longer than to the end of its transaction, and changes nothing")
+def refusal_locks():
+    a, b, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 10)
+    assert a.accept(new_session(), address=address).outcome == "HS429"
+    before = counter(address)
+    assert a.begin().accept(new_session(), address=address).outcome == "HS429"
+    second = b.start(lambda: b.accept(new_session(), address=address)).waits_for(a)
+    a.commit()
+    assert second.result().outcome == "HS429"
+    assert counter(address) == before
+    assert refusals_noted(address) == 1
+
+
+def rest(address):
+    """So much time passes for a counter that it may be forgotten."""
+    watcher().do(
+        "UPDATE hansard.rate_limits SET tat_us = tat_us - 61000000, seen_us = seen_us - 61000000 WHERE limit_key = %s",
+        f"addr:{address}",
+    )
+
+
+def sweep(worker):
+    after = ""
+    while after is not None:
+        after = worker.value("SELECT hansard_api.sweep_limits(%s, 1000)", after)
+
+
+@story("a counter is used while the sweep comes: it stays, and nothing is granted twice")
+def use_then_sweep():
+    a, sweeper, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 1)
+    rest(address)
+    a.begin()
+    spend(a, address, 10)
+    sweep(sweeper)
+    a.commit()
+    sweep(sweeper)
+    assert counted(address) == 10
+    assert sweeper.accept(new_session(), address=address).outcome == "HS429"
+
+
+@story("a counter is used while the sweep forgets it: it begins anew, with one burst and no more")
+def sweep_then_use():
+    a, sweeper, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 1)
+    rest(address)
+    sweep(sweeper.begin())
+    batch = [ask(new_session(), address=address) for _ in range(11)]
+    second = a.start(lambda: a.accept_all(*batch)).waits_for(sweeper)
+    sweeper.commit()
+    assert [row.outcome for row in second.result()] == ["accepted"] * 10 + ["HS429"]
+    assert counted(address) == 10
+
+
+@story("the sweep is undone while it is waited for: the counter is used as it was")
+def sweep_rolled_back():
+    a, sweeper, address = Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 1)
+    rest(address)
+    sweep(sweeper.begin())
+    second = a.start(lambda: a.accept(new_session(), address=address)).waits_for(sweeper)
+    sweeper.rollback()
+    assert second.result().quota_remaining == 9
+    assert counted(address) == 1
+
+
+@story("two sweeps at once: neither waits for the other")
+def two_sweeps():
+    a, one, other, address = Worker(), Worker(), Worker(), str(uuid.uuid4())
+    spend(a, address, 1)
+    rest(address)
+    sweep(one.begin())
+    sweep(other)
+    one.commit()
+    assert counter(address) == []
+
+
+@story("a caller's allowance is in use while the sweep comes: it stays, with the hold that is being made")
+def allowance_then_sweep():
+    a, sweeper, caller = Worker(), Worker(), Caller(tokens=1000)
+    watcher().do("INSERT INTO hansard.allowances VALUES (%s, current_date - 3, 7)", caller.limit_key)
+    turn = a.begin().accept(new_session(), caller=caller)
+    sweep(sweeper)
+    a.commit()
+    sweep(sweeper)
+    assert a.finish(turn, tokens=30) == "finished"
+    assert caller.counted() == (0, 0, 30)
+
+
+@story("a caller's allowance is forgotten while he asks: it begins anew")
+def sweep_then_allowance():
+    a, sweeper, caller = Worker(), Worker(), Caller(tokens=1000)
+    watcher().do("INSERT INTO hansard.allowances VALUES (%s, current_date - 3, 7)", caller.limit_key)
+    sweep(sweeper.begin())
+    asking = a.start(lambda: a.accept(new_session(), caller=caller, words="")).waits_for(sweeper)
+    sweeper.commit()
+    assert (asking.result().outcome, asking.result().tokens_remaining) == ("accepted", 900)
+    assert caller.counted() == (1, 100, 0)
 
 
 @story("other limits are not waited for")

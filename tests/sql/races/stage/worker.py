@@ -37,9 +37,39 @@ def in_order(count):
     return sorted((new_session() for _ in range(count)), key=key_of)
 
 
-def ask(session, key=None, words="hello", request=None, address=None):
+class Caller:
+    """One with a key, in a tier of his own with these caps and no rate."""
+
+    def __init__(self, parallel=None, tokens=None, reserved=100):
+        self.name = f"caller {uuid.uuid4()}"
+        self.key_hash = hashlib.sha256(self.name.encode()).digest()
+        tier = f"t{uuid.uuid4().hex[:20]}"
+        watcher().do(
+            "INSERT INTO hansard.tiers (tier, burst, parallel_turns, tokens_per_day, tokens_reserved)"
+            " VALUES (%s, 1, %s, %s, %s)",
+            tier,
+            parallel,
+            tokens,
+            reserved,
+        )
+        watcher().do("SELECT hansard_admin.add_key(%s, %s, %s)", self.name, tier, Binary(self.key_hash))
+        self.limit_key = watcher().value("SELECT 'user:' || user_id FROM hansard.users WHERE name = %s", self.name)
+
+    def counted(self):
+        """(open turns, tokens reserved, tokens spent)"""
+        (row,) = watcher().do(
+            "SELECT count(*) AS turns, coalesce(sum(tokens), 0)::bigint AS held, (SELECT coalesce(max(tokens_spent), 0)"
+            " FROM hansard.allowances WHERE limit_key = %s) AS spent FROM hansard.holds WHERE limit_key = %s",
+            self.limit_key,
+            self.limit_key,
+        )
+        return tuple(row)
+
+
+def ask(session, key=None, words="hello", request=None, address=None, caller=None):
     """One request; what is not given is its own."""
     return {
+        "caller": caller and Binary(caller.key_hash),
         "session": session,
         "key": key or str(uuid.uuid4()),
         "words": words,
@@ -57,6 +87,22 @@ class Worker(Connection):
     def beat(self):
         return self.value("SELECT hansard_api.heartbeat(%s, '127.0.0.1:8080', 'test', 10)", self.id)
 
+    def lease(self, beat_no, holding=0, wanted=10, cap=10, before=None):
+        """(granted, to come down to)"""
+        _, granted, target = self.value(
+            "SELECT hansard_api.lease_permits(%s, '127.0.0.1:8080', 'test', %s, %s, %s, %s, 10, %s, 5000, 8000)",
+            self.id,
+            beat_no,
+            before,
+            holding,
+            wanted,
+            cap,
+        )
+        return granted, target
+
+    def leave(self):
+        return self.value("SELECT hansard_api.leave(%s)", self.id)
+
     def fall_silent(self):
         """For longer than a worker's patience lasts."""
         watcher().do(
@@ -73,7 +119,7 @@ class Worker(Connection):
             _ACCEPT,
             self.id,
             ttl_ms,
-            [None] * len(asks),
+            [a["caller"] for a in asks],
             [a["address"] for a in asks],
             [a["session"] for a in asks],
             [a["words"] for a in asks],
@@ -89,7 +135,7 @@ class Worker(Connection):
         (row,) = self.accept_all(ask(session, **what), ttl_ms=ttl_ms)
         return row
 
-    def finish_all(self, *turns, answer="hi there", state="completed"):
+    def finish_all(self, *turns, answer="hi there", state="completed", tokens=None):
         """One batch of turns, each as accept gave it; their outcomes."""
         count = len(turns)
         is_completed = state == "completed"
@@ -103,8 +149,8 @@ class Worker(Connection):
             [state] * count,
             [answer if is_completed else None] * count,
             [None] * count,
-            [None] * count,
-            [None] * count,
+            [tokens] * count,
+            [None if tokens is None else 0] * count,
             [None if is_completed else "model_failed"] * count,
             [None] * count,
             [1] * count,

@@ -1,0 +1,43 @@
+/* meter — the quota of callers who ask much.
+ *
+ * Does:      takes quota for all waiting turns of a caller in one short transaction of its own, ahead of
+ *            the turns' own: the row of a hot caller is then not locked until the turns are on disk, and
+ *            workers do not queue up behind each other for it.
+ * Does not:  decide; take_quota_for does. Who is not hot takes quota within accept_turns.
+ * Threads:   any. granted and refused run without the lock, on a lane's thread.
+ * Owns:      its table of hot callers; a struct meter_place lives inside its turn.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "db/db.h"
+
+struct meter_caller; /* one hot caller */
+
+struct meter_place {
+    struct list_node node;
+    /* is_paid: one turn's quota was taken; else it is not limited, or not known: accept_turns says. */
+    void (*granted)(struct meter_place *, bool is_paid);
+    void (*refused)(struct meter_place *, const struct err *why);
+};
+
+struct meter {
+    struct db *db;
+    pthread_mutex_t lock;
+    struct list callers; /* lock: few */
+};
+
+void meter_init(struct meter *m, struct db *db);
+void meter_fini(struct meter *m); /* nobody uses it any more; who waits is forgotten */
+
+struct meter_ask {
+    const struct hash *name; /* as in core/callers */
+    const struct hash *key_hash;
+    const char *address;
+    int64_t deadline_ms; /* monotonic; the database has not answered by then: ERR_DB_DOWN */
+};
+/* One of the callbacks comes, once. */
+void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *ask);
