@@ -2,6 +2,7 @@
  * model. */
 #include "unit.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 
 /* ---- stand-ins --------------------------------------------------------------------------------- */
 
-static struct accept_item *accepted; /* the last one given to the database */
+static struct accept_item *_Atomic accepted; /* the last one given to the database */
 
 void db_submit_accept(struct db *d, struct accept_item *item)
 {
@@ -264,7 +265,8 @@ static void what_may_be_stored_is_not_refused_as_if_it_were_not(void **state)
     pthread_mutex_lock(&f.core.gate.lock);
     f.core.gate.call_us = INT64_C(120000000);
     pthread_mutex_unlock(&f.core.gate.lock);
-    accepted->sent = true;
+    struct accept_item *item = accepted;
+    item->sent = true;
     refuse_accepted(ERR_WORKER_LOST); /* asked again in a moment: too slow by now */
     wait_for_answers(1);
     assert_int_equal(answers[ERR_DB_DOWN], 1);
@@ -314,6 +316,29 @@ static void a_refusal_gives_the_word_to_the_next(void **state)
     close_core(&f);
 }
 
+static void who_waits_for_another_worker_does_not_come_meanwhile(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_core(&f, 10);
+    forget_answers();
+    submit(&f, "s", FAR_MS);
+    for (int i = 0; i < 3; i++) {
+        struct accept_item *item = accepted;
+        accepted = NULL;
+        item->outcome = ACCEPT_WAITING;
+        item->done(item); /* the gate asserts that nobody comes twice */
+        int64_t until_ms = clock_mono_ms() + 20000;
+        while (!accepted && clock_mono_ms() < until_ms)
+            sched_yield();
+        assert_non_null(accepted);
+    }
+    refuse_accepted(ERR_BUSY);
+    assert_int_equal(answers[ERR_BUSY], 1);
+    wait_until_free(&f.core);
+    close_core(&f);
+}
+
 static void without_a_place_nothing_is_asked(void **state)
 {
     (void)state;
@@ -350,8 +375,9 @@ static void a_refusal_of_the_database_is_remembered(void **state)
     forget_answers();
     assert_false(turn_is_refused(&f.core, &caller, &why, &quota));
     submit(&f, "s", FAR_MS);
-    accepted->err.retry_after_ms = 60000;
-    accepted->quota = (struct quota){.policy = "free", .limit = 20, .window_s = 60};
+    struct accept_item *item = accepted;
+    item->err.retry_after_ms = 60000;
+    item->quota = (struct quota){.policy = "free", .limit = 20, .window_s = 60};
     refuse_accepted(ERR_RATE_LIMITED);
     assert_true(turn_is_refused(&f.core, &caller, &why, &quota));
     assert_int_equal(why.kind, ERR_RATE_LIMITED);
@@ -371,6 +397,7 @@ int main(void)
         cmocka_unit_test(what_may_be_stored_is_not_refused_as_if_it_were_not),
         cmocka_unit_test(a_whole_line_overdue),
         cmocka_unit_test(a_refusal_gives_the_word_to_the_next),
+        cmocka_unit_test(who_waits_for_another_worker_does_not_come_meanwhile),
         cmocka_unit_test(without_a_place_nothing_is_asked),
         cmocka_unit_test(a_refusal_of_the_database_is_remembered),
     };
