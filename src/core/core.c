@@ -26,7 +26,12 @@ static void forget(struct timer *timer)
 static void on_models_changed(void *arg)
 {
     struct core *c = arg;
-    gate_bear(&c->gate, models_bear(&c->models));
+    int bear;
+    /* Each server has a thread. Whoever is last to tell the gate tells it how things are by then. */
+    do {
+        bear = models_bear(&c->models);
+        gate_bear(&c->gate, bear);
+    } while (bear != models_bear(&c->models));
 }
 
 /* What needs the outside world. */

@@ -121,7 +121,7 @@ static void ask_heartbeat(struct call_item *item, struct keeper *k)
 static bool read_lease(const char *text, int out[3])
 {
     int end = 0;
-    return text && sscanf(text, "{%d,%d,%d}%n", &out[0], &out[1], &out[2], &end) == 3 && end > 0 &&
+    return text && sscanf(text, "{%d,%d,%d}%n", &out[0], &out[1], &out[2], &end) == 3 &&
            text[end] == '\0' && out[2] >= 0 && out[1] >= out[2];
 }
 
@@ -139,7 +139,7 @@ static int64_t take_lease(struct keeper *k, const int lease[3])
         return HEARTBEAT_MS;
     struct gate_report gate;
     gate_tell(k->gate, &gate);
-    bool has_to_trade = lease[1] > permits || gate.in_use > permits || gate.wanted > permits;
+    bool has_to_trade = lease[1] > permits || gate.wanted > permits;
     return has_to_trade ? TRADE_MS : HEARTBEAT_MS / 2;
 }
 

@@ -182,10 +182,14 @@ static bool is_in_time(struct turn *t)
     return gate_come(&c->gate, &t->gate, turn_call_deadline_ms(t), &t->retry_ms);
 }
 
+/* Turned away before the database was asked; but an earlier question may have been stored. */
 static void on_refused(struct timer *timer)
 {
     struct turn *t = CONTAINER_OF(timer, struct turn, again);
-    refuse_until(t, t->refused_as, t->retry_ms);
+    if (t->is_uncertain)
+        refuse_for(t, ERR_DB_DOWN, unknown_detail);
+    else
+        refuse_until(t, t->refused_as, t->retry_ms);
 }
 
 /* By the timer: a whole line that is to be refused would else be ended one within the other. */

@@ -266,6 +266,36 @@ static void no_key_names_an_address(void **state)
     assert_memory_not_equal(a.bytes, b.bytes, HASH_BYTES);
 }
 
+static bool is_hot(struct callers *c, int caller, int64_t at_ms)
+{
+    struct hash name = name_of(caller);
+    return callers_is_hot(c, &name, at_ms);
+}
+
+static void who_asks_much_in_a_second_is_hot_for_a_while(void **state)
+{
+    (void)state;
+    struct callers c;
+    callers_init(&c);
+    for (int i = 0; i < 2 * CALLERS_HOT; i++)
+        assert_false(is_hot(&c, 1, NOW_MS)); /* whose limit is not known */
+    note_quota(&c, 1, NOW_MS);
+    for (int i = 1; i < CALLERS_HOT; i++)
+        assert_false(is_hot(&c, 1, NOW_MS + i));
+    assert_false(is_hot(&c, 1, NOW_MS + 1000)); /* counted anew in each second */
+    for (int i = 2; i < CALLERS_HOT; i++)
+        assert_false(is_hot(&c, 1, NOW_MS + 1999));
+    assert_true(is_hot(&c, 1, NOW_MS + 1999));
+    assert_true(is_hot(&c, 1, NOW_MS + 1999 + CALLERS_HOT_MS - 1));
+    assert_false(is_hot(&c, 1, NOW_MS + 1999 + CALLERS_HOT_MS));
+    struct quota q = {.policy = "free"}; /* without a limit there is nothing to take */
+    const struct err none = {.kind = ERR_NONE};
+    note(&c, 2, &q, &none, NOW_MS);
+    for (int i = 0; i < 2 * CALLERS_HOT; i++)
+        assert_false(is_hot(&c, 2, NOW_MS));
+    callers_fini(&c);
+}
+
 /* Few names, many threads: notes are made, used and read at once. */
 struct racer {
     pthread_t thread;
@@ -317,6 +347,7 @@ int main(void)
         cmocka_unit_test(what_was_noted_after_the_clock_was_read_is_not_more_than_it_was),
         cmocka_unit_test(the_longest_unused_is_forgotten),
         cmocka_unit_test(no_key_names_an_address),
+        cmocka_unit_test(who_asks_much_in_a_second_is_hot_for_a_while),
         cmocka_unit_test(many_at_once),
     };
     return RUN(tests);

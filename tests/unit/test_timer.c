@@ -260,6 +260,8 @@ static void *run_race(void *arg)
             r->started[i]++;
             timer_start(r->timers, &r->racers[i].timer, clock_mono_ms() + random_below(3));
         }
+        if (round % 2) /* on a busy machine none would fire otherwise */
+            nanosleep(&(struct timespec){.tv_nsec = 1500000}, NULL);
         for (size_t i = 0; i < COUNT_OF(r->racers); i++) {
             if (timer_stop(r->timers, &r->racers[i].timer))
                 r->stopped[i]++;
