@@ -56,12 +56,12 @@ void gate_init(struct gate *g, const struct gate_options *o);
 void gate_fini(struct gate *g); /* nobody uses it any more; who waits is forgotten */
 
 /* A place for one of this caller's, from the first moment on. false: there is none; *wait_ms: in
- * about what time there will be. An eighth of the queue is kept for callers who have little here. */
+ * about what time those who have one will be through. An eighth of the queue is kept for callers who have little here. */
 MUST_USE bool gate_arrive(struct gate *g, struct gate_place *p, const struct hash *caller,
                           int64_t *wait_ms);
 void gate_depart(struct gate *g, struct gate_place *p);
 
-/* It will want a permit soon. false: by the pace of the calls it would not get one until the
+/* It will want a permit soon. false: by the pace of the calls, its own would not be over until the
  * monotonic time; *wait_ms: in about what time it would be worth asking again. gate_enter or
  * gate_quit must follow. */
 MUST_USE bool gate_come(struct gate *g, struct gate_place *p, int64_t deadline_ms,
