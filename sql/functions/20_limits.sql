@@ -135,7 +135,9 @@ DECLARE
 BEGIN
     -- Locked in their order; written only where a new day has begun.
     INSERT INTO hansard.allowances AS a (limit_key, day, tokens_spent)
-    SELECT DISTINCT k.key, today, 0 FROM unnest(keys) AS k (key) WHERE k.key IS NOT NULL ORDER BY k.key
+    SELECT DISTINCT k.key, today, 0 FROM unnest(keys, reserves) AS k (key, reserve)
+    WHERE k.key IS NOT NULL AND k.reserve IS NOT NULL
+    ORDER BY k.key
     ON CONFLICT (limit_key) DO UPDATE SET day = excluded.day, tokens_spent = 0
     WHERE a.day <> excluded.day;
 
@@ -144,21 +146,24 @@ BEGIN
     RETURN ARRAY(
         SELECT CASE WHEN k.key IS NOT NULL THEN ROW(
                    g.refusal, k.token_cap,
-                   greatest(k.token_cap - a.tokens_spent - h.tokens - CASE WHEN g.refusal IS NULL THEN k.asked ELSE 0 END, 0),
+                   greatest(k.token_cap - coalesce(a.tokens_spent, 0) - h.tokens
+                                - CASE WHEN g.refusal IS NULL THEN coalesce(k.asked, 0) ELSE 0 END, 0),
                    reset_ms,
                    -- Of a turn that is open nobody knows when it ends, nor how much it gives back.
                    CASE g.refusal WHEN 'HS430' THEN 100
                                   WHEN 'HS431' THEN CASE WHEN a.tokens_spent + k.reserve > k.token_cap THEN reset_ms ELSE 1000 END
                    END,
                    k.reserve)::hansard.allowance_grant END
-        FROM (SELECT u.*, sum(u.reserve) OVER w AS asked, row_number() OVER w AS place
+        FROM (SELECT u.*, sum(u.reserve) OVER w AS asked, count(u.reserve) OVER w AS place
               FROM unnest(keys, parallels, token_caps, reserves) WITH ORDINALITY AS u (key, parallel, token_cap, reserve, item)
               WINDOW w AS (PARTITION BY u.key ORDER BY u.item)) AS k
-        LEFT JOIN LATERAL (SELECT a.tokens_spent FROM hansard.allowances a WHERE a.limit_key = k.key LIMIT 1) AS a ON true
+        LEFT JOIN LATERAL (SELECT CASE a.day WHEN today THEN a.tokens_spent ELSE 0 END AS tokens_spent
+                           FROM hansard.allowances a WHERE a.limit_key = k.key LIMIT 1) AS a ON true
         LEFT JOIN LATERAL (SELECT count(*) AS turns, coalesce(sum(h.tokens), 0)::bigint AS tokens
                            FROM hansard.holds h
                            WHERE h.limit_key = k.key AND hansard.is_alive(h.worker_id, asked_at)) AS h ON true
-        CROSS JOIN LATERAL (SELECT CASE WHEN h.turns + k.place > k.parallel THEN 'HS430'
+        CROSS JOIN LATERAL (SELECT CASE WHEN k.reserve IS NULL THEN NULL
+                                        WHEN h.turns + k.place > k.parallel THEN 'HS430'
                                         WHEN a.tokens_spent + h.tokens + k.asked > k.token_cap THEN 'HS431'
                                    END AS refusal) AS g
         ORDER BY k.item);
@@ -166,7 +171,7 @@ END
 $$;
 COMMENT ON FUNCTION hansard.take_allowance(text[], integer[], bigint[], bigint[]) IS
     'Is there room for one more open turn for each element? Limit key (NULL: no caps), cap on open turns, cap on a day''s '
-    'tokens (NULL: none), tokens to reserve. Refusals: HS430 (too many open), HS431 (tokens used up, or reserved). '
+    'tokens (NULL: none), tokens to reserve (NULL: none; it only asks what is left). Refusals: HS430 (too many open), HS431 (tokens used up, or reserved). '
     'Those granted are to be put into holds within the same transaction, while the rows of allowances are locked.';
 
 CREATE OR REPLACE FUNCTION hansard.settle_holds(keys text[], used bigint[]) RETURNS void

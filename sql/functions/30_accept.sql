@@ -212,11 +212,10 @@ BEGIN
                                       array_agg(c.reserve))
         INTO allowances
         FROM (
-            SELECT CASE WHEN d.verdict = 'new' AND (t.parallel_turns IS NOT NULL OR t.tokens_per_day IS NOT NULL)
-                        THEN limit_keys[d.item] END AS limit_key,
+            SELECT CASE WHEN t.parallel_turns IS NOT NULL OR t.tokens_per_day IS NOT NULL THEN limit_keys[d.item] END AS limit_key,
                    t.parallel_turns, t.tokens_per_day,
-                   t.tokens_reserved + octet_length(words[d.item]) / 4
-                       + coalesce(p.prompt_tokens + p.completion_tokens, 0)::bigint AS reserve
+                   CASE d.verdict WHEN 'new' THEN t.tokens_reserved + octet_length(words[d.item]) / 4
+                                                  + coalesce(p.prompt_tokens + p.completion_tokens, 0)::bigint END AS reserve
             FROM unnest(drafts) d
             LEFT JOIN LATERAL (SELECT t.* FROM hansard.tiers t WHERE t.tier = tiers[d.item] LIMIT 1) AS t ON true
             LEFT JOIN LATERAL (SELECT p.prompt_tokens, p.completion_tokens FROM hansard.turns p
