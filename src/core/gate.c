@@ -186,11 +186,13 @@ bool gate_come(struct gate *g, struct gate_place *p, int64_t deadline_ms, int64_
     int64_t left_ms = deadline_ms - clock_mono_ms();
     pthread_mutex_lock(&g->lock);
     int64_t wait = wait_ms_locked(g, ahead_locked(g, p));
-    bool is_in_time = wait == 0 || wait <= left_ms;
+    int64_t late =
+        wait + g->call_us / 1000 - left_ms; /* a permit at the last moment helps nobody */
+    bool is_in_time = wait == 0 || late <= 0;
     if (is_in_time)
         rota_come(rota_of(g, p), &p->rota);
     pthread_mutex_unlock(&g->lock);
-    *wait_ms = wait - left_ms < RETRY_MOST_MS ? wait - left_ms : RETRY_MOST_MS;
+    *wait_ms = late < RETRY_MOST_MS ? late : RETRY_MOST_MS;
     return is_in_time;
 }
 

@@ -62,7 +62,7 @@ MUST_USE bool gate_arrive(struct gate *g, struct gate_place *p, const struct has
                           int64_t *wait_ms);
 void gate_depart(struct gate *g, struct gate_place *p);
 
-/* It will want a permit soon. false: by the pace of the calls it would not get one until the
+/* It will want a permit soon. false: by the pace of the calls, its own would not be over until the
  * monotonic time; *wait_ms: in about what time it would be worth asking again. gate_enter or
  * gate_quit must follow. */
 MUST_USE bool gate_come(struct gate *g, struct gate_place *p, int64_t deadline_ms,

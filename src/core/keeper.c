@@ -143,6 +143,15 @@ static int64_t take_lease(struct keeper *k, const int lease[3])
     return has_to_trade ? TRADE_MS : HEARTBEAT_MS / 2;
 }
 
+/* Not heard of in time: what was leased may be another worker's by now. */
+static void let_lapse(struct keeper *k)
+{
+    if (!has_cap(k) || clock_mono_ms() < k->beat.leased_until_ms)
+        return;
+    gate_lease(k->gate, 0, k->beat.leased_until_ms);
+    metrics_set(METRIC_PERMITS_LEASED, 0, 0);
+}
+
 static int64_t heartbeat_ended(struct keeper *k, struct call_item *item)
 {
     int64_t wait_ms = AGAIN_MS;
@@ -163,7 +172,10 @@ static int64_t heartbeat_ended(struct keeper *k, struct call_item *item)
         wait_ms = HEARTBEAT_MS;
     }
     pthread_mutex_unlock(&k->lock);
-    return is_leased ? take_lease(k, lease) : wait_ms;
+    if (is_leased)
+        return take_lease(k, lease);
+    let_lapse(k);
+    return wait_ms;
 }
 
 /* ---- the others ------------------------------------------------------------------------------ */

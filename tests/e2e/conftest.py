@@ -45,6 +45,33 @@ def stack():
     running.destroy()
 
 
+@pytest.fixture(scope="session")
+def fleet():
+    """Three workers behind nginx."""
+    running = Stack(workers=3).up()
+    running.make_tier("unlimited", None, 1000000)
+    yield running
+    running.destroy()
+
+
+@pytest.fixture
+def places(fleet):
+    """Its workers, past nginx."""
+    return [Client(fleet.worker_url(number)) for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def member(fleet, user):
+    """member(10, 10, parallel_turns=2): a caller of the fleet with a tier of its own; per minute, at once, caps."""
+
+    def make(per_minute, burst, **caps):
+        tier = f"t{secrets.token_hex(8)}"
+        fleet.make_tier(tier, per_minute, burst, **caps)
+        return Client(fleet.url, fleet.add_key(user, tier))
+
+    return make
+
+
 @pytest.fixture
 def record(stack):
     return Record(stack)

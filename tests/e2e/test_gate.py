@@ -4,6 +4,7 @@ refused clearly."""
 import time
 
 from lib.client import problem
+from lib.crowd import Ask, crowd
 from lib.metrics import scrape
 from lib.together import begin, together
 from lib.wait import until
@@ -28,6 +29,14 @@ def test_never_more_than_permitted(caller, worker, model, session):
     assert model.stats()["high_water"] == 3
     assert gauge(running, "gate_permits") == 3
     assert gauge(running, "gate_high_water") == 3
+    until(lambda: is_left_empty(running))
+
+
+def test_500_at_once(caller, worker, model, session):
+    running = worker(llm_concurrency=10)
+    asks = [Ask(caller.at(running), f"{session} {n}", "[[delay 20]] x") for n in range(500)]
+    assert {heard.text for heard in crowd(asks)} == {"echo 1: [[delay 20]] x"}
+    assert model.stats()["high_water"] == 10
     until(lambda: is_left_empty(running))
 
 

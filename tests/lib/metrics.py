@@ -50,3 +50,8 @@ def scrape(place):
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     return Metrics(answer.body.decode())
+
+
+def total(places, name, **labels):
+    """The sum over several workers."""
+    return sum(scrape(place).get(f"hansard_{name}", **labels) for place in places)

@@ -91,6 +91,10 @@ class Stack:
 
     # ---- what it says of itself ----
 
+    def worker_url(self, number):
+        """Of one of several workers, past nginx."""
+        return f"http://127.0.0.1:{self.port + 10 + number}"
+
     @property
     def environment(self):
         if self._told is None:
@@ -132,9 +136,14 @@ class Stack:
 
     # ---- callers ----
 
-    def make_tier(self, tier, per_minute, burst):
-        """per_minute None: not limited."""
-        self.sql("INSERT INTO hansard.tiers VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", tier, per_minute, burst)
+    def make_tier(self, tier, per_minute, burst, **caps):
+        """per_minute None: not limited; caps: parallel_turns, tokens_per_day, tokens_reserved."""
+        columns = {"tier": tier, "rate_per_minute": per_minute, "burst": burst, **caps}
+        places = ", ".join(["%s"] * len(columns))
+        self.sql(
+            f"INSERT INTO hansard.tiers ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING",
+            *columns.values(),
+        )
         return tier
 
     def keys(self, *words):

@@ -551,17 +551,17 @@ static void who_would_wait_in_vain_is_told_so(void **state)
         assert_false(enter(&f.gate, &waiting[i], FAR_MS));
     assert_true(would_come(&f.gate, &own, 0, &wait_ms)); /* nobody knows how long */
     f.gate.call_us = 100000000;                          /* 100 s: no pause of the test matters */
-    assert_true(would_come(&f.gate, &own, 600000, &wait_ms));
-    assert_false(would_come(&f.gate, &own, 480000, &wait_ms)); /* five ends: 500 s */
+    assert_true(would_come(&f.gate, &own, 700000, &wait_ms));
+    assert_false(would_come(&f.gate, &own, 580000, &wait_ms)); /* five ends, and his own */
     assert_in_range(wait_ms, 20000, 30000);
     assert_false(would_come(&f.gate, &own, 100000, &wait_ms));
     assert_int_equal(wait_ms, 60000);                           /* at most */
-    assert_true(would_come(&f.gate, &other, 210000, &wait_ms)); /* after one of theirs: two ends */
-    assert_false(would_come(&f.gate, &other, 190000, &wait_ms));
+    assert_true(would_come(&f.gate, &other, 310000, &wait_ms)); /* after one of theirs: two ends */
+    assert_false(would_come(&f.gate, &other, 290000, &wait_ms));
     assert_int_equal(f.gate.rotas[GATE_LIVE].coming, 0); /* who does not come is not counted */
     /* Those who come wait before him, too. */
-    assert_true(gate_come(&f.gate, &other.place, clock_mono_ms() + 210000, &wait_ms));
-    assert_false(would_come(&f.gate, &own, 550000, &wait_ms));
+    assert_true(gate_come(&f.gate, &other.place, clock_mono_ms() + 310000, &wait_ms));
+    assert_false(would_come(&f.gate, &own, 650000, &wait_ms));
     gate_quit(&f.gate, &other.place);
     gate_bear(&f.gate, 0);
     assert_true(would_come(&f.gate, &own, 0, &wait_ms)); /* nothing is called: nobody knows */
