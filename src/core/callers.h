@@ -65,8 +65,10 @@ struct caller_ask {
 MUST_USE bool callers_refuse(struct callers *c, const struct caller_ask *ask, struct err *why,
                              struct quota *quota);
 
-/* Counts one turn that is asked for. true: there are so many that its quota should be taken apart. */
-MUST_USE bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms);
+/* Counts one turn that is asked for. true: there are so many that its quota should be taken apart;
+ * *quota: what is known of it. */
+MUST_USE bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms,
+                             struct quota *quota);
 
 /* What the database said: quota (policy[0] 0: nothing), and a refusal or ERR_NONE. */
 struct caller_news {
