@@ -218,7 +218,8 @@ BEGIN
     END IF;
     IF true = ANY (paid) AND (has_others OR refusals IS NOT NULL) THEN
         PERFORM hansard.give_quota_back(
-            ARRAY(SELECT CASE WHEN paid[d.item] AND (d.verdict <> 'new' OR refusals[d.item] IS NOT NULL)
+            -- A turn that is open by an earlier call of the same request was paid for by the same.
+            ARRAY(SELECT CASE WHEN paid[d.item] AND (d.verdict NOT IN ('new', 'again', 'takeover') OR refusals[d.item] IS NOT NULL)
                               THEN limit_keys[d.item] END
                   FROM unnest(drafts) d),
             limit_keys);

@@ -41,6 +41,19 @@ COMMENT ON FUNCTION hansard.fair_shares(integer, integer[], integer[]) IS
     'Max-min fair shares (Bertsekas and Gallager, Data Networks, 6.5.2) of a total in whole numbers: first as far as each wants, '
     'then what is left over, as far as each takes at most.';
 
+CREATE OR REPLACE FUNCTION hansard.shares_in_turn(total integer, wanted integer[], turn bigint) RETURNS integer[]
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg((w.wants AND mod(w.place + w.size - mod(turn * total, w.size), w.size) < total)::integer ORDER BY w.n)
+    FROM (SELECT n, wanted[n] > 0 AS wants, count(*) FILTER (WHERE wanted[n] > 0) OVER (ORDER BY n) - 1 AS place,
+                 greatest(count(*) FILTER (WHERE wanted[n] > 0) OVER (), 1) AS size
+          FROM generate_subscripts(wanted, 1) AS n) AS w
+$$;
+COMMENT ON FUNCTION hansard.shares_in_turn(integer, integer[], bigint) IS
+    'Shares of a total that is less than the number of those who want some: one each to as many as there are, and to those '
+    'after them in the next turn, so that everybody has one from time to time.';
+
 CREATE OR REPLACE FUNCTION hansard_api.lease_permits(worker uuid, name text, version text, beat_no integer, before uuid,
                                                      holding integer, wanted integer, most integer, cap integer,
                                                      lease_ms integer, call_ms integer) RETURNS integer[]
@@ -55,12 +68,14 @@ DECLARE
     withheld integer; -- ... of workers that begin no calls any more, or know no leases
     share    integer := most;
     granted  integer := most;
+    turn     bigint; -- changes every 5 s
 BEGIN
     IF cap > 0 THEN
         -- One at a time: who registers cannot be seen by who registers at the same moment. The numbers say "hansard", "permits".
         PERFORM pg_advisory_xact_lock(7265, 1);
     END IF;
     beat := clock_timestamp();
+    turn := extract(epoch FROM beat)::bigint / 5;
     UPDATE hansard.workers w SET permits = 0, permits_until = beat WHERE cap > 0 AND w.worker_id = before;
     SELECT * INTO own FROM hansard.workers w WHERE w.worker_id = worker FOR UPDATE;
     IF own.lost_at IS NOT NULL THEN
@@ -77,9 +92,10 @@ BEGIN
         FROM hansard.workers w
         WHERE w.worker_id <> worker
           AND coalesce(w.permits_until, w.heartbeat_at + hansard.worker_patience() + call_ms * interval '1 ms') > beat;
-        SELECT (hansard.fair_shares(cap - withheld, f.wants, f.mosts))[f.place] INTO share
+        SELECT (CASE WHEN f.wanting > cap - withheld THEN hansard.shares_in_turn(cap - withheld, f.wants, turn)
+                     ELSE hansard.fair_shares(cap - withheld, f.wants, f.mosts) END)[f.place] INTO share
         FROM (SELECT array_agg(w.wanted ORDER BY w.worker_id) AS wants, array_agg(w.most ORDER BY w.worker_id) AS mosts,
-                     count(*) FILTER (WHERE w.worker_id <= worker) AS place
+                     count(*) FILTER (WHERE w.wanted > 0) AS wanting, count(*) FILTER (WHERE w.worker_id <= worker) AS place
               FROM (SELECT w.worker_id, w.wanted, w.most
                     FROM hansard.workers w
                     WHERE w.worker_id <> worker AND w.lost_at IS NULL AND w.leased_until > beat

@@ -48,7 +48,7 @@
       "Model calls that should be in flight; 0: the server is down, or there is none.", "server",  \
       "primary,fallback")                                                                          \
     X(GAUGE, LLM_UP, "hansard_llm_up",                                                             \
-      "1: the model server is up; 0: down, on trial (limit 1), or there is none.", "server",       \
+      "1: the model server is up; 0: down, on trial, or there is none.", "server",                 \
       "primary,fallback")                                                                          \
     X(COUNTER, LLM_PROBES, "hansard_llm_probes_total",                                             \
       "Probes of a model server that is down, by result.", "result", "ok,failed")                  \

@@ -113,7 +113,7 @@ bool callers_refuse(struct callers *c, const struct caller_ask *ask, struct err 
     return is_refused;
 }
 
-bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms)
+bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms, struct quota *quota)
 {
     int64_t second = now_ms / 1000;
     bool is_hot = false;
@@ -125,6 +125,8 @@ bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms)
         if (note->asks >= CALLERS_HOT)
             note->hot_until_ms = now_ms + CALLERS_HOT_MS;
         is_hot = note->quota.limit > 0 && now_ms < note->hot_until_ms;
+        if (is_hot)
+            tell_quota(note, now_ms, quota);
     }
     pthread_mutex_unlock(&c->lock);
     return is_hot;
@@ -134,9 +136,10 @@ bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms)
 static int64_t known_ms(const struct err *e)
 {
     switch (e->kind) {
+    case ERR_TOKENS: /* a shorter message may fit, and open turns may give some back */
+        return e->retry_after_ms < CALLERS_TOKENS_MS ? e->retry_after_ms : CALLERS_TOKENS_MS;
     case ERR_RATE_LIMITED:
     case ERR_OPEN_TURNS:
-    case ERR_TOKENS:
         return e->retry_after_ms < CALLERS_REFUSAL_MOST_MS ? e->retry_after_ms
                                                            : CALLERS_REFUSAL_MOST_MS;
     case ERR_UNAUTHORIZED:

@@ -19,6 +19,7 @@
 #define CALLERS_MOST 16384
 /* A refusal is asked for anew after this time, so that a changed tier takes effect. */
 #define CALLERS_REFUSAL_MOST_MS 10000
+#define CALLERS_TOKENS_MS 1000
 /* An unknown key is looked up again after this time: it may have been made since. */
 #define CALLERS_UNKNOWN_MS 1000
 /* A request with an Idempotency-Key may be a repeat that costs no quota. So that those come through
@@ -65,8 +66,10 @@ struct caller_ask {
 MUST_USE bool callers_refuse(struct callers *c, const struct caller_ask *ask, struct err *why,
                              struct quota *quota);
 
-/* Counts one turn that is asked for. true: there are so many that its quota should be taken apart. */
-MUST_USE bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms);
+/* Counts one turn that is asked for. true: there are so many that its quota should be taken apart;
+ * *quota: what is known of it. */
+MUST_USE bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms,
+                             struct quota *quota);
 
 /* What the database said: quota (policy[0] 0: nothing), and a refusal or ERR_NONE. */
 struct caller_news {

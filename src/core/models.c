@@ -27,7 +27,7 @@ bool models_open(struct models *m, const struct config *c, const struct llm_even
     const char *names[MODELS_MOST] = {c->llm_model, c->llm_fallback_model[0] ? c->llm_fallback_model
                                                                              : c->llm_model};
     size_t count = c->llm_fallback_url[0] ? MODELS_MOST : 1;
-    *m = (struct models){.trials = 0};
+    *m = (struct models){.call_ms = c->llm_total_timeout};
     for (size_t i = 0; i < count; i++) {
         m->servers[i] = llm_open(c, &servers[i], events, e);
         if (!m->servers[i]) {
@@ -114,7 +114,8 @@ bool models_has_other(struct models *m, struct models_call *c, int64_t now_ms)
         atomic_fetch_sub(&m->trials, 1);
     c->is_trial = false;
     return (why == ERR_MODEL_FAILED || why == ERR_MODEL_TIMEOUT) && c->server == MODELS_PRIMARY &&
-           can_fall_back(m) && c->call.deadline_ms - now_ms >= OTHER_LEAST_MS;
+           can_fall_back(m) && c->call.deadline_ms - now_ms >= OTHER_LEAST_MS &&
+           c->call.admitted_ms + m->call_ms - now_ms >= OTHER_LEAST_MS;
 }
 
 void models_submit_other(struct models *m, struct models_call *c)

@@ -18,6 +18,7 @@ enum { MODELS_PRIMARY, MODELS_FALLBACK, MODELS_MOST };
 struct models {
     struct llm *servers[MODELS_MOST]; /* the second may be NULL: there is no fallback */
     struct prompt prompts[MODELS_MOST];
+    int64_t call_ms;   /* all attempts at both together */
     atomic_int trials; /* calls at the primary that began while it was not up */
 };
 

@@ -7,6 +7,7 @@
 
 /* How soon a busy conversation, which another worker holds, is asked for again. */
 #define AGAIN_LEAST_MS 8
+#define METERED_REPEAT_LEAST 20 /* turns left, for what may be a repeat to be metered apart */
 #define AGAIN_MOST_MS 200
 #define MODEL_RETRY_MS 1000 /* advice while no model server is up: it is back within two seconds */
 
@@ -93,6 +94,7 @@ static void on_accept_done(struct accept_item *item)
         on_replayed(t);
         break;
     case ACCEPT_WAITING:
+        t->is_paid = false;
         ask_later(t);
         break;
     case ACCEPT_REFUSED:
@@ -121,7 +123,7 @@ static int64_t database_deadline_ms(const struct turn *t)
 }
 
 /* Has the word in its line, and will be in time. */
-static void open_turn(struct turn *t, bool is_paid)
+static void open_turn(struct turn *t)
 {
     struct core *c = t->core;
     struct turn_request *r = &t->request;
@@ -141,19 +143,37 @@ static void open_turn(struct turn *t, bool is_paid)
         .fingerprint = r->fingerprint,
         .known_conversation = t->memory ? &t->memory->conversation : NULL,
         .known_turn = t->memory ? t->memory->last_turn : 0,
-        .is_paid = is_paid,
+        .is_paid = t->is_paid,
     };
     db_submit_accept(c->db, item);
 }
 
 static void on_quota_granted(struct meter_place *place, bool is_paid)
 {
-    open_turn(CONTAINER_OF(place, struct turn, meter), is_paid);
+    struct turn *t = CONTAINER_OF(place, struct turn, meter);
+    t->is_paid = is_paid;
+    open_turn(t);
+}
+
+/* What there was of it went to those that were asked for before: one comes back when a refusal ends,
+ * and then the others. */
+static void note_spent(struct quota *q, int64_t refused_ms)
+{
+    int64_t others = q->limit > 1 ? q->limit - 1 : 0;
+    int64_t reset_ms = refused_ms + (q->limit > 0 ? q->window_s * others * 1000 / q->limit : 0);
+    q->remaining = 0;
+    q->reset_ms = reset_ms < INT32_MAX ? (int32_t)reset_ms : INT32_MAX;
 }
 
 static void on_quota_refused(struct meter_place *place, const struct err *why)
 {
     struct turn *t = CONTAINER_OF(place, struct turn, meter);
+    if (why->kind == ERR_RATE_LIMITED && t->request.has_idempotency_key) {
+        open_turn(t); /* refused, unless it is a repeat */
+        return;
+    }
+    if (why->kind == ERR_RATE_LIMITED)
+        note_spent(&t->request.quota, why->retry_after_ms);
     const struct caller_news news = {&t->caller, &t->request.quota, why, clock_mono_ms()};
     callers_note(&t->core->callers, &news);
     gate_quit(&t->core->gate, &t->gate);
@@ -219,9 +239,12 @@ void turn_ask(struct turn *t)
                                     .key_hash = r->has_key ? &r->key_hash : NULL,
                                     .address = r->address,
                                     .deadline_ms = database_deadline_ms(t)};
-    /* What may be a repeat costs quota only when it turns out to be none. */
-    if (!callers_is_hot(&c->callers, &t->caller, now_ms) || r->has_idempotency_key) {
-        open_turn(t, false);
+    /* What may be a repeat, or has found its conversation busy, may have to give it back: while
+     * little is left, that would have others of this caller refused meanwhile. */
+    if (t->is_paid || t->again_ms > 0 ||
+        !callers_is_hot(&c->callers, &t->caller, now_ms, &r->quota) ||
+        (r->has_idempotency_key && r->quota.remaining < METERED_REPEAT_LEAST)) {
+        open_turn(t);
         return;
     }
     t->meter.granted = on_quota_granted;

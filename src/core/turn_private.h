@@ -15,6 +15,7 @@ struct turn {
     struct core *core;
     struct turn_request request;
     bool is_answered;
+    bool is_paid;       /* its quota was taken ahead, and not given back */
     bool is_uncertain;  /* an accept went out whose reply was lost, under an id that is lost too */
     struct hash name;   /* of its conversation, for line and history */
     struct hash caller; /* who is counted, for gate and callers */

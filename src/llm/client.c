@@ -41,11 +41,13 @@ struct llm {
 
 /* ---- the end of a call ---- */
 
-static void log_failure(const struct llm_call *call, const struct llm_attempt *a)
+static void log_failure(const struct llm *l, const struct llm_call *call,
+                        const struct llm_attempt *a)
 {
     LOG(LOG_WARN, "model_call_failed", LOG_TEXT("request_id", call->request_id),
-        LOG_TEXT("code", err_info(call->err.kind)->code), LOG_TEXT("detail", call->err.detail),
-        LOG_INT("status", a ? a->status : 0), LOG_INT("attempts", call->attempts),
+        LOG_TEXT("server", l->server.name), LOG_TEXT("code", err_info(call->err.kind)->code),
+        LOG_TEXT("detail", call->err.detail), LOG_INT("status", a ? a->status : 0),
+        LOG_INT("attempts", call->attempts),
         LOG_TEXT("curl", a ? curl_easy_strerror(a->code) : ""));
 }
 
@@ -60,7 +62,7 @@ static void finish(struct llm *l, struct llm_attempt *a)
 {
     struct llm_call *call = a->call;
     if (call->err.kind != ERR_NONE)
-        log_failure(call, a);
+        log_failure(l, call, a);
     call->attempt = NULL;
     attempt_return(a);
     give_back(l, call);
@@ -68,7 +70,7 @@ static void finish(struct llm *l, struct llm_attempt *a)
 
 static void finish_unsent(struct llm *l, struct llm_call *call)
 {
-    log_failure(call, NULL);
+    log_failure(l, call, NULL);
     give_back(l, call);
 }
 

@@ -1,7 +1,7 @@
 -- Quota of a hot caller is taken apart from the turns: many at once, ahead of accept_turns; what does not become a turn is
 -- given back.
 BEGIN;
-SELECT plan(33);
+SELECT plan(37);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers VALUES ('five', 60, 5, NULL), ('none', NULL, 1, NULL), ('one-open', 60, 5, 1);
 SELECT help.caller('ann', 'five');
@@ -68,5 +68,15 @@ SELECT is(help.outcomes('w', '[{"caller": "cat", "session": "a", "paid": true}, 
 SELECT is(ROW(pg_temp.taken('cat'), pg_temp.taken('ann')), ROW(0::numeric, 4::numeric), '... each of his own');
 SELECT is(help.outcomes('w', '{"caller": "bob", "session": "a", "paid": true}'), 'accepted', 'who is not limited any more');
 SELECT is(count(*), 0::bigint, '... has no row') FROM hansard.rate_limits WHERE limit_key = help.limit_key('bob');
+
+-- The reply was lost, and the same call is made again.
+SELECT help.caller('eve', 'five');
+SELECT is((hansard_api.take_quota_for(help.hash('eve'), 'x', 2))[1], 2, '(two are paid)');
+SELECT is(help.outcomes('w', '[{"caller": "eve", "session": "a", "key": "k", "request": "r", "paid": true},
+                               {"caller": "eve", "session": "a", "key": "l", "request": "q", "paid": true}]'),
+          'accepted waiting', '(one becomes a turn)');
+SELECT is(help.outcomes('w', '[{"caller": "eve", "session": "a", "key": "k", "request": "r", "paid": true},
+                               {"caller": "ann", "session": "a"}]'), 'accepted waiting', 'what is open already is accepted again');
+SELECT is(pg_temp.taken('eve'), 1::numeric, '... and gets nothing back, whoever else is refused');
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Max-min fair shares: first what each wants, the most modest first, then what is left over.
 BEGIN;
-SELECT plan(21);
+SELECT plan(28);
 
 -- Some by hand: total, wants, mosts.
 SELECT is(hansard.fair_shares(10, '{10,10}', '{10,10}'), '{5,5}', 'two that want all have half each');
@@ -47,6 +47,40 @@ SELECT is_empty('SELECT p.*, q.* FROM parts p JOIN parts q USING (n) JOIN sums s
 SELECT is_empty('SELECT * FROM tried WHERE hansard.fair_shares(total, wants, mosts) <> shares', 'it is the same every time');
 SELECT cmp_ok(count(*), '>', 200::bigint, 'both kinds of cases were among them') FROM sums
 WHERE want < total AND (SELECT count(*) FROM sums WHERE want > total) > 200;
+
+-- Fewer permits than workers that want one.
+SELECT is(ARRAY(SELECT hansard.shares_in_turn(1, '{5,5,1}', t)::text FROM generate_series(0, 3) t),
+          '{"{1,0,0}","{0,1,0}","{0,0,1}","{1,0,0}"}', 'one permit goes round, however much who wants');
+SELECT is(ARRAY(SELECT hansard.shares_in_turn(2, '{5,0,5,5}', t)::text FROM generate_series(0, 2) t),
+          '{"{1,0,1,0}","{1,0,0,1}","{0,0,1,1}"}', '... two go round among those who want any');
+SELECT is(hansard.shares_in_turn(0, '{5,5}', 7), '{0,0}', 'of nothing all get nothing');
+CREATE TEMP TABLE turns AS
+SELECT n, total, size, hansard.shares_in_turn(total, array_fill(3, ARRAY[size]), turn) AS shares
+FROM (SELECT n, 1 + n % 7 AS total, 2 + n % 7 + n % 11 AS size FROM generate_series(1, 77) n) AS s
+CROSS JOIN LATERAL generate_series(400000000, 400000000 + 2 * size / total + 1) AS turn;
+SELECT is_empty('SELECT * FROM turns WHERE (SELECT sum(s) FROM unnest(shares) s) <> total', 'all are given out, and never more');
+SELECT is_empty('SELECT n, i FROM turns, generate_subscripts(shares, 1) AS i GROUP BY n, i HAVING sum(shares[i]) = 0',
+                'everybody has one within twice the turns it would take');
+SELECT is((SELECT count(DISTINCT n) FROM turns), 77::bigint, '(of all cases)');
+CREATE FUNCTION pg_temp.had_one(worker text) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    other text;
+BEGIN
+    -- Three turns of 5 s, and some time for the last.
+    FOR i IN 1 .. 34 LOOP
+        FOREACH other IN ARRAY '{a,b,c}'::text[] LOOP
+            IF help.lease(other, '{"cap": 1, "holding": 0}') LIKE '1%' AND other = worker THEN
+                RETURN true;
+            END IF;
+        END LOOP;
+        PERFORM pg_sleep(0.5);
+    END LOOP;
+    RETURN false;
+END
+$$;
+SELECT is(ARRAY(SELECT w FROM unnest('{a,b,c}'::text[]) w WHERE NOT pg_temp.had_one(w)), '{}', 'so it is with leases');
 
 SELECT * FROM finish();
 ROLLBACK;

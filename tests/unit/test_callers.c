@@ -79,7 +79,7 @@ static void a_refusal_is_remembered_until_it_ends(void **state)
 {
     (void)state;
     struct callers c;
-    const enum err_kind kinds[] = {ERR_RATE_LIMITED, ERR_OPEN_TURNS, ERR_TOKENS};
+    const enum err_kind kinds[] = {ERR_RATE_LIMITED, ERR_OPEN_TURNS};
     callers_init(&c);
     for (int i = 0; i < (int)COUNT_OF(kinds); i++) {
         struct hash name = name_of(i);
@@ -104,12 +104,16 @@ static void a_long_refusal_is_asked_for_anew(void **state)
     (void)state;
     struct callers c;
     callers_init(&c);
-    note_refusal(&c, 1, ERR_TOKENS, 80000000);
+    note_refusal(&c, 1, ERR_RATE_LIMITED, 80000000);
     assert_int_equal(refused_for(&c, 1, NOW_MS + CALLERS_REFUSAL_MOST_MS - 1),
                      80000000 - CALLERS_REFUSAL_MOST_MS + 1);
     assert_int_equal(refused_for(&c, 1, NOW_MS + CALLERS_REFUSAL_MOST_MS), -1);
-    note_refusal(&c, 2, ERR_TOKENS, UINT32_MAX);
+    note_refusal(&c, 2, ERR_RATE_LIMITED, UINT32_MAX);
     assert_int_equal(refused_for(&c, 2, NOW_MS), UINT32_MAX);
+    note_refusal(&c, 3, ERR_TOKENS, 80000000); /* of this message; another may fit */
+    assert_int_equal(refused_for(&c, 3, NOW_MS + CALLERS_TOKENS_MS - 1),
+                     80000000 - CALLERS_TOKENS_MS + 1);
+    assert_int_equal(refused_for(&c, 3, NOW_MS + CALLERS_TOKENS_MS), -1);
     callers_fini(&c);
 }
 
@@ -269,7 +273,8 @@ static void no_key_names_an_address(void **state)
 static bool is_hot(struct callers *c, int caller, int64_t at_ms)
 {
     struct hash name = name_of(caller);
-    return callers_is_hot(c, &name, at_ms);
+    struct quota unused;
+    return callers_is_hot(c, &name, at_ms, &unused);
 }
 
 static void who_asks_much_in_a_second_is_hot_for_a_while(void **state)

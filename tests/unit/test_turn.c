@@ -34,13 +34,6 @@ void db_submit_finish(struct db *d, struct finish_item *item)
     fail();
 }
 
-void db_submit_call(struct db *d, struct call_item *item)
-{
-    (void)d;
-    (void)item;
-    fail();
-}
-
 static bool is_in_trouble; /* no model server is up */
 
 bool models_are_in_trouble(const struct models *m)
@@ -80,6 +73,15 @@ bool models_has_other(struct models *m, struct models_call *c, int64_t now_ms)
 void models_submit_other(struct models *m, struct models_call *c)
 {
     models_submit(m, c);
+}
+
+static struct meter_place *metered; /* the last one whose quota is asked for apart */
+
+void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *ask)
+{
+    (void)m;
+    (void)ask;
+    metered = p;
 }
 
 bool core_is_closing(struct core *c)
@@ -123,7 +125,6 @@ static void open_core(struct fixture *f, size_t places)
     assert_true(gate_enter(&c->gate, &f->inside, INT64_MAX));
     accepted = NULL;
     is_in_trouble = false;
-    meter_init(&c->meter, NULL);
 }
 
 static void close_core(struct fixture *f)
@@ -134,7 +135,6 @@ static void close_core(struct fixture *f)
     gate_leave(&c->gate, &f->inside);
     gate_depart(&c->gate, &f->inside);
     assert_int_equal(c->gate.rotas[GATE_LIVE].held + c->gate.rotas[GATE_LIVE].coming, 0);
-    meter_fini(&c->meter);
     history_fini(&c->history);
     line_fini(&c->line);
     callers_fini(&c->callers);
@@ -146,6 +146,7 @@ static void close_core(struct fixture *f)
 
 static atomic_int answers[ERR_KINDS], all_answers;
 static atomic_int retry_after_ms;
+static struct quota last_quota;
 static atomic_size_t deepest; /* of the stack, below the thread's first answer */
 static _Thread_local char *first_frame;
 
@@ -159,6 +160,8 @@ static void on_answer(void *receiver, struct turn_reply *reply)
     if (below > atomic_load(&deepest))
         atomic_store(&deepest, below);
     atomic_store(&retry_after_ms, (int)reply->err.retry_after_ms);
+    if (reply->err.kind == ERR_RATE_LIMITED)
+        last_quota = reply->quota;
     atomic_fetch_add(&answers[reply->err.kind], 1);
     atomic_fetch_add(&all_answers, 1);
 }
@@ -389,6 +392,92 @@ static void a_refusal_of_the_database_is_remembered(void **state)
     close_core(&f);
 }
 
+/* The next turn of the caller of submit() has its quota taken apart. */
+static void make_hot(struct core *c)
+{
+    const struct hash name = callers_name(NULL, "192.0.2.1");
+    const struct quota quota = {
+        .policy = "free", .limit = 20, .window_s = 60, .remaining = 6, .reset_ms = 42000};
+    const struct err none = {.kind = ERR_NONE};
+    const struct caller_news news = {&name, &quota, &none, clock_mono_ms()};
+    struct quota unused;
+    int64_t now_ms = clock_mono_ms();
+    callers_note(&c->callers, &news);
+    bool is_hot = false;
+    for (int i = 0; i < CALLERS_HOT; i++)
+        is_hot = callers_is_hot(&c->callers, &name, now_ms, &unused);
+    assert_true(is_hot);
+    metered = NULL;
+}
+
+static void what_a_hot_caller_is_told_when_refused(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    const struct turn_caller caller = {.address = "192.0.2.1"};
+    struct err why = {.kind = ERR_NONE};
+    struct quota quota;
+    open_core(&f, 10);
+    forget_answers();
+    make_hot(&f.core);
+    submit(&f, "s", FAR_MS);
+    assert_non_null(metered);
+    assert_null(accepted);
+    err_set(&why, ERR_RATE_LIMITED, "%s", "");
+    why.retry_after_ms = 3000;
+    metered->refused(metered, &why);
+    assert_int_equal(answers[ERR_RATE_LIMITED], 1);
+    assert_string_equal(last_quota.policy, "free");
+    assert_int_equal(last_quota.remaining, 0);
+    assert_int_equal(last_quota.reset_ms, 60000); /* one after 3 s, the other 19 each 3 s later */
+    assert_true(turn_is_refused(&f.core, &caller, &why, &quota));
+    assert_int_equal(quota.remaining, 0);
+    close_core(&f);
+}
+
+static void end_accepted(enum accept_outcome outcome, enum err_kind kind)
+{
+    struct accept_item *item = accepted;
+    assert_non_null(item);
+    accepted = NULL;
+    item->outcome = outcome;
+    if (kind != ERR_NONE)
+        err_set(&item->err, kind, "%s", "");
+    item->done(item);
+}
+
+static struct accept_item *wait_for_accept(void)
+{
+    int64_t until_ms = clock_mono_ms() + 20000;
+    while (!accepted && clock_mono_ms() < until_ms)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    assert_non_null(accepted);
+    return accepted;
+}
+
+static void quota_is_taken_ahead_once(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_core(&f, 10);
+    forget_answers();
+    make_hot(&f.core);
+    submit(&f, "s", FAR_MS);
+    assert_non_null(metered);
+    metered->granted(metered, true);
+    metered = NULL;
+    assert_true(accepted->is_paid);
+    end_accepted(ACCEPT_REFUSED, ERR_WORKER_LOST); /* rolled back: nothing was given back */
+    assert_true(wait_for_accept()->is_paid);
+    assert_null(metered);
+    end_accepted(ACCEPT_WAITING, ERR_NONE); /* given back */
+    assert_false(wait_for_accept()->is_paid);
+    assert_null(metered);
+    refuse_accepted(ERR_BUSY);
+    wait_until_free(&f.core);
+    close_core(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +489,8 @@ int main(void)
         cmocka_unit_test(who_waits_for_another_worker_does_not_come_meanwhile),
         cmocka_unit_test(without_a_place_nothing_is_asked),
         cmocka_unit_test(a_refusal_of_the_database_is_remembered),
+        cmocka_unit_test(what_a_hot_caller_is_told_when_refused),
+        cmocka_unit_test(quota_is_taken_ahead_once),
     };
     return RUN(tests);
 }
