@@ -128,10 +128,10 @@ def test_permits_go_where_they_are_of_use(places, client, model, session):
 def test_restart_gives_its_permits_back_at_once(capped, places, client, model, session):
     """And a worker that comes back gets some."""
     with Watch(capped, places) as watch:
-        busy = begin(stubborn_crowd, asks(client.at(places[1]), session, TURNS // 4))
+        busy = begin(stubborn_crowd, asks(client.at(places[1]), session, TURNS // 4, "[[delay 200]] x"))
         until(lambda: leased(places[1]) >= CAP - 1)
         capped.stop("worker1")
-        others = begin(stubborn_crowd, asks(client.at(places[2]), f"{session} 2", TURNS // 4))
+        others = begin(stubborn_crowd, asks(client.at(places[2]), f"{session} 2", TURNS // 4, "[[delay 200]] x"))
         began = time.monotonic()
         until(lambda: leased(places[2]) >= CAP - 1)
         assert time.monotonic() - began < min(WITHHELD_SECONDS, 5 * PATIENCE)
@@ -171,7 +171,7 @@ def test_one_worker_is_killed_and_one_freezes(capped, places, client, model, ses
         assert {heard.status for heard in crowd(asks(last, f"{session} 3", CAP))} == {200}
         assert time.monotonic() - gone < WITHHELD_SECONDS
         # Then with all there are: who is silent begins no more calls, and those it had have ended.
-        alone = begin(stubborn_crowd, asks(last, f"{session} 4", TURNS, "[[delay 200]] x"))
+        alone = begin(stubborn_crowd, asks(last, f"{session} 4", TURNS // 2, "[[delay 200]] x"))
         until(lambda: leased(places[3]) == CAP, seconds=WITHHELD_SECONDS + 5)
         assert WITHHELD_SECONDS - 2 < time.monotonic() - gone
         most_held = watch.most_held  # what it finds in use when it wakes up has ended long ago
