@@ -9,7 +9,7 @@ import pytest
 from lib.client import Client, problem
 from lib.crowd import Ask, crowd
 from lib.metrics import total
-from lib.program import SANITIZER
+from lib.program import PATIENCE, SANITIZER
 from lib.wait import until
 
 EVENTS = "SELECT * FROM hansard.audit_events WHERE kind = 'limit_reached' AND {} ORDER BY happened_at"
@@ -68,7 +68,7 @@ def test_rate(fleet, member, user, events, refused, session):
 
 def test_open_turns(fleet, member, user, events, refused, session):
     caller = member(60000, 10000, parallel_turns=2)
-    heard = crowd(Ask(caller, f"{session} {n}", "[[delay 1500]] x") for n in range(60))
+    heard = crowd(Ask(caller, f"{session} {n}", f"[[delay {1500 * PATIENCE}]] x") for n in range(60))
     assert codes(heard) == {"granted": 2, "too_many_open_turns": 58}
     (event,) = events()
     assert event.detail == {"limit": "parallel", "tier": tier_of(fleet, user)}

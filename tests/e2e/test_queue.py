@@ -66,8 +66,8 @@ def test_two_callers_are_served_in_turn(caller, another, worker, model, session)
 
 
 def test_who_would_wait_in_vain_is_refused_at_once(record, limited, worker, model, session):
-    """5 s, less what is kept for storing the answer, are enough for four calls of a second one after another."""
-    running = worker(llm_concurrency=1, request_timeout="5s")
+    """5.3 s, less what is kept for storing the answer, are enough for four calls of a second one after another."""
+    running = worker(llm_concurrency=1, request_timeout="5300ms")
     client = limited(1, 100).at(running)
     learn_the_pace(client, session, "[[delay 1000]] x")
     queue = begin(crowd, [Ask(client, f"{session} {n}", "[[delay 1000]] x") for n in range(4)])
@@ -83,8 +83,8 @@ def test_who_would_wait_in_vain_is_refused_at_once(record, limited, worker, mode
     assert refusals(running, "queue_too_slow") == 8
     # Whoever asks again when he is told to has a place when the first of the four is through.
     for _ in range(3):
-        assert refused.headers["Retry-After"] == "1"
-        time.sleep(1)
+        assert refused.headers["Retry-After"] in ("1", "2")
+        time.sleep(int(refused.headers["Retry-After"]))
         refused = client.chat(f"{session} more", "x")
         if refused.status == 200:
             break

@@ -132,7 +132,7 @@ def test_open_turns_are_capped_over_the_fleet(fleet, member, session):
     """50 at once: as many as the cap are open, exactly; then as many again."""
     caller = member(60000, 1000, parallel_turns=5)
     for attempt in range(2):
-        heard = crowd(Ask(caller, f"{session} {attempt} {n}", "[[delay 2500]] x") for n in range(50))
+        heard = crowd(Ask(caller, f"{session} {attempt} {n}", f"[[delay {2000 * PATIENCE}]] x") for n in range(50))
         told = [one.status for one in heard]
         assert (told.count(200), told.count(429)) == (5, 45)
         for one in heard:
@@ -196,7 +196,7 @@ def test_day_of_tokens_is_used_up(record, capped, session):
 def test_reservations_hold_over_the_fleet(member, session):
     """Of 30 at once as many are open as reservations fit into what is left of the day."""
     caller = member(60000, 1000, tokens_per_day=4100, tokens_reserved=1000)
-    heard = crowd(Ask(caller, f"{session} {n}", "[[delay 2000]] x") for n in range(30))
+    heard = crowd(Ask(caller, f"{session} {n}", f"[[delay {1500 * PATIENCE}]] x") for n in range(30))
     told = [one.status for one in heard]
     assert (told.count(200), told.count(429)) == (4, 26)
     assert {problem(one) for one in heard if one.status == 429} == {(429, "token_limit_reached")}
