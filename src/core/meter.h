@@ -3,7 +3,8 @@
  * Does:      takes quota for all waiting turns of a caller in one short transaction of its own, ahead of
  *            the turns' own: the row of a hot caller is then not locked until the turns are on disk, and
  *            workers do not queue up behind each other for it. Takes some for turns that are about to
- *            come, as many as came lately, and gives back what did not.
+ *            come, as many as came lately, and gives back what did not. What might be given back twice
+ *            is not: a call whose reply was lost is not repeated with it.
  * Does not:  decide; take_quota_for does. Who is not hot takes quota within accept_turns.
  * Threads:   any. granted and refused run without the lock, on a lane's thread or within meter_take.
  * Owns:      its table of hot callers; a struct meter_place lives inside its turn.
@@ -23,6 +24,7 @@ struct meter_caller; /* one hot caller */
 
 struct meter_place {
     struct list_node node;
+    int64_t deadline_ms; /* meter's */
     /* is_paid: one turn's quota was taken; else it is not limited, or not known: accept_turns says. */
     void (*granted)(struct meter_place *, bool is_paid);
     void (*refused)(struct meter_place *, const struct err *why);
@@ -36,7 +38,9 @@ struct meter {
 };
 
 void meter_init(struct meter *m, struct db *db, struct timers *timers);
-void meter_fini(struct meter *m); /* nobody uses it any more; who waits is forgotten */
+/* Nobody uses it any more, and its timers and calls never come back; who waits is forgotten, and
+ * what is ahead. */
+void meter_fini(struct meter *m);
 
 struct meter_ask {
     const struct hash *name; /* as in core/callers */
