@@ -146,25 +146,31 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    owner       uuid := (SELECT k.user_id FROM hansard.api_keys k WHERE k.key_hash = of_key AND k.revoked_at IS NULL);
+    owner       uuid;
+    revoked     timestamptz;
     tier        hansard.tiers;
-    key         text := coalesce('user:' || owner, 'addr:' || address);
+    key         text := 'addr:' || address;
     interval_us bigint;
     room        integer;
     wanted      integer := turns;
     grants      hansard.quota_grant[];
     given       integer;
 BEGIN
+    IF of_key IS NOT NULL THEN
+        SELECT k.user_id, k.revoked_at INTO owner, revoked FROM hansard.api_keys k WHERE k.key_hash = of_key;
+        key := 'user:' || owner;
+    END IF;
+    -- Whatever has become of the key since: the caller may have others.
+    IF unused > 0 AND key IS NOT NULL THEN
+        PERFORM hansard.give_quota_back(array_fill(key, ARRAY[unused]), ARRAY[key]);
+    END IF;
     SELECT t.* INTO tier
     FROM hansard.tiers t
     WHERE t.tier = CASE WHEN of_key IS NULL THEN 'anonymous' ELSE (SELECT u.tier FROM hansard.users u WHERE u.user_id = owner) END;
-    IF tier.rate_per_minute IS NULL THEN
+    IF tier.rate_per_minute IS NULL OR revoked IS NOT NULL THEN
         RETURN NULL;
     END IF;
     interval_us := 60000000 / tier.rate_per_minute::bigint;
-    IF unused > 0 THEN
-        PERFORM hansard.give_quota_back(array_fill(key, ARRAY[unused]), ARRAY[key]);
-    END IF;
     IF ahead > 0 THEN
         -- Little of what is left: so that nobody is refused for what another worker has taken and not yet used.
         SELECT hansard.quota_room(l.tat_us, interval_us, tier.burst, hansard.unix_us(clock_timestamp())) INTO room
