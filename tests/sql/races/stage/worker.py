@@ -38,16 +38,18 @@ def in_order(count):
 
 
 class Caller:
-    """One with a key, in a tier of his own with these caps and no rate."""
+    """One with a key, in a tier of his own with these caps, and no rate if none is given."""
 
-    def __init__(self, parallel=None, tokens=None, reserved=100):
+    def __init__(self, parallel=None, tokens=None, reserved=100, rate=None, burst=1):
         self.name = f"caller {uuid.uuid4()}"
         self.key_hash = hashlib.sha256(self.name.encode()).digest()
         tier = f"t{uuid.uuid4().hex[:20]}"
         watcher().do(
-            "INSERT INTO hansard.tiers (tier, burst, parallel_turns, tokens_per_day, tokens_reserved)"
-            " VALUES (%s, 1, %s, %s, %s)",
+            "INSERT INTO hansard.tiers (tier, rate_per_minute, burst, parallel_turns, tokens_per_day, tokens_reserved)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
             tier,
+            rate,
+            burst,
             parallel,
             tokens,
             reserved,
@@ -129,6 +131,13 @@ class Worker(Connection):
             [None] * len(asks),
             [None] * len(asks),
         )
+
+    def take_quota(self, caller, turns, ahead=0, unused=0):
+        """(granted, ahead)"""
+        granted, _, more = self.value(
+            "SELECT hansard_api.take_quota_for(%s, '', %s, %s, %s)", Binary(caller.key_hash), turns, ahead, unused
+        )
+        return granted, more
 
     def accept(self, session, ttl_ms=_DAY_MS, **what):
         """One request."""
