@@ -11,13 +11,13 @@ from lib.client import Client
 from lib.crowd import Ask, crowd, stubborn_crowd
 from lib.metrics import scrape
 from lib.model import DemoModel
-from lib.program import PATIENCE, SANITIZER
+from lib.program import PATIENCE
 from lib.stack import Stack
 from lib.together import begin
 from lib.wait import until
 
 CAP = 10
-TURNS = 100 if SANITIZER else 500
+TURNS = 500
 LEASE_SECONDS = 6
 CALL_SECONDS = 3 * PATIENCE
 # Of a worker that is heard no more, permits are free again after so long.
