@@ -165,6 +165,8 @@ void callers_note(struct callers *c, const struct caller_news *news)
         note->quota = *news->quota;
         note->told_ms = news->now_ms;
     }
+    if (news->err->kind == ERR_NONE && news->quota->remaining > 0)
+        note->known_until_ms = 0; /* his tier has changed */
     if (refused_ms > 0) {
         note->refusal = *news->err;
         note->known_until_ms = news->now_ms + refused_ms;
