@@ -69,7 +69,7 @@ struct core *core_open(const struct config *c, struct err *e)
         return NULL;
     }
     callers_init(&core->callers);
-    meter_init(&core->meter, core->db);
+    meter_init(&core->meter, core->db, core->timers);
     line_init(&core->line, gate.most, core->timers);
     history_init(&core->history, (size_t)c->history_cache);
     core->forgetting.fire = forget;

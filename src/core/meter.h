@@ -2,9 +2,10 @@
  *
  * Does:      takes quota for all waiting turns of a caller in one short transaction of its own, ahead of
  *            the turns' own: the row of a hot caller is then not locked until the turns are on disk, and
- *            workers do not queue up behind each other for it.
+ *            workers do not queue up behind each other for it. Takes some for turns that are about to
+ *            come, as many as came lately, and gives back what did not.
  * Does not:  decide; take_quota_for does. Who is not hot takes quota within accept_turns.
- * Threads:   any. granted and refused run without the lock, on a lane's thread.
+ * Threads:   any. granted and refused run without the lock, on a lane's thread or within meter_take.
  * Owns:      its table of hot callers; a struct meter_place lives inside its turn.
  */
 #pragma once
@@ -13,7 +14,10 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/timer.h"
 #include "db/db.h"
+
+#define METER_AHEAD_MS 100 /* what was taken ahead is used within this time, or given back */
 
 struct meter_caller; /* one hot caller */
 
@@ -26,18 +30,19 @@ struct meter_place {
 
 struct meter {
     struct db *db;
+    struct timers *timers;
     pthread_mutex_t lock;
     struct list callers; /* lock: few */
 };
 
-void meter_init(struct meter *m, struct db *db);
+void meter_init(struct meter *m, struct db *db, struct timers *timers);
 void meter_fini(struct meter *m); /* nobody uses it any more; who waits is forgotten */
 
 struct meter_ask {
     const struct hash *name; /* as in core/callers */
     const struct hash *key_hash;
     const char *address;
-    int64_t deadline_ms; /* monotonic; the database has not answered by then: ERR_DB_DOWN */
+    int64_t now_ms, deadline_ms; /* monotonic; the database has not answered by then: ERR_DB_DOWN */
 };
-/* One of the callbacks comes, once. */
+/* One of the callbacks comes, once; it may come at once. */
 void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *ask);

@@ -238,6 +238,7 @@ void turn_ask(struct turn *t)
     const struct meter_ask quota = {.name = &t->caller,
                                     .key_hash = r->has_key ? &r->key_hash : NULL,
                                     .address = r->address,
+                                    .now_ms = now_ms,
                                     .deadline_ms = database_deadline_ms(t)};
     /* What may be a repeat, or has found its conversation busy, may have to give it back: while
      * little is left, that would have others of this caller refused meanwhile. */

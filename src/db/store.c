@@ -48,12 +48,11 @@ void store_reap_workers(struct call_item *c)
     ask(c, "SELECT hansard_api.reap_workers()", NULL, 0);
 }
 
-void store_take_quota(struct call_item *c, const char *key_hash_hex, const char *address,
-                      const char *turns)
+void store_take_quota(struct call_item *c, const struct store_quota *q)
 {
-    const char *const params[] = {key_hash_hex, address, turns};
-    ask(c, "SELECT hansard_api.take_quota_for($1::bytea, $2::text, $3::int)", params,
-        COUNT_OF(params));
+    const char *const params[] = {q->key_hash_hex, q->address, q->turns, q->ahead, q->unused};
+    ask(c, "SELECT hansard_api.take_quota_for($1::bytea, $2::text, $3::int, $4::int, $5::int)",
+        params, COUNT_OF(params));
 }
 
 void store_sweep_limits(struct call_item *c, const char *after, const char *most)
