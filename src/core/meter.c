@@ -8,8 +8,7 @@
 #include "base/mem.h"
 #include "db/store.h"
 
-#define ASK_MOST 1000     /* turns in one call */
-#define GIVE_BACK_MS 5000 /* patience with a call that only gives back */
+#define ASK_MOST 1000 /* turns in one call */
 #define NUMBER_TEXT_BYTES 12
 
 struct meter_caller {
@@ -18,17 +17,15 @@ struct meter_caller {
     struct hash name;
     char key_hash[2 * HASH_BYTES + 3]; /* "\\x…"; "": anonymous */
     char address[LIMIT_ADDRESS_BYTES];
-    char turns_text[NUMBER_TEXT_BYTES], ahead_text[NUMBER_TEXT_BYTES],
-        unused_text[NUMBER_TEXT_BYTES];
+    char turns_text[NUMBER_TEXT_BYTES], ahead_text[NUMBER_TEXT_BYTES];
     struct call_item item;
-    struct timer timer;         /* what was taken ahead runs out; nobody comes any more */
+    struct timer timer;         /* does anybody still come? */
     bool is_asked;              /* lock: a call is on its way */
     bool is_timed;              /* lock: the timer is set */
     struct list waiting, asked; /* lock; meter_place */
     int64_t deadline_ms;        /* lock: of the first that waits */
     int ahead;                  /* lock: taken, and not yet used */
-    int64_t ahead_until_ms;     /* lock */
-    int64_t span;               /* lock: of METER_AHEAD_MS, in which comers are counted */
+    int64_t span;               /* lock: of METER_SPAN_MS, in which comers are counted */
     int came, came_before;      /* lock: in this span and the one before */
 };
 
@@ -82,7 +79,7 @@ static struct meter_caller *make_locked(struct meter *m, const struct meter_ask 
 
 static void count_locked(struct meter_caller *c, int64_t now_ms)
 {
-    int64_t span = now_ms / METER_AHEAD_MS;
+    int64_t span = now_ms / METER_SPAN_MS;
     if (span != c->span) {
         c->came_before = span == c->span + 1 ? c->came : 0;
         c->came = 0;
@@ -91,23 +88,19 @@ static void count_locked(struct meter_caller *c, int64_t now_ms)
     c->came++;
 }
 
-/* Those that wait are asked for, and as many ahead as came in the span before; what was taken ahead
- * and is still there did not come in time. */
-static void prepare_locked(struct meter_caller *c, int64_t deadline_ms)
+/* Those that wait are asked for, and ahead as many as came in the span before. */
+static void prepare_locked(struct meter_caller *c)
 {
     while (c->waiting.count > 0 && c->asked.count < ASK_MOST)
         list_append(&c->asked, list_take_first(&c->waiting));
     snprintf(c->turns_text, sizeof c->turns_text, "%zu", c->asked.count);
-    snprintf(c->ahead_text, sizeof c->ahead_text, "%d", c->asked.count > 0 ? c->came_before : 0);
-    snprintf(c->unused_text, sizeof c->unused_text, "%d", c->ahead);
-    c->ahead = 0;
+    snprintf(c->ahead_text, sizeof c->ahead_text, "%d", c->came_before);
     c->is_asked = true;
-    c->item.deadline_ms = deadline_ms;
+    c->item.deadline_ms = c->deadline_ms;
     const struct store_quota quota = {.key_hash_hex = c->key_hash[0] ? c->key_hash : NULL,
                                       .address = c->address,
                                       .turns = c->turns_text,
-                                      .ahead = c->ahead_text,
-                                      .unused = c->unused_text};
+                                      .ahead = c->ahead_text};
     store_take_quota(&c->item, &quota);
 }
 
@@ -166,17 +159,13 @@ static enum meter_next choose_next_locked(struct meter_caller *c, int64_t now_ms
     struct meter *m = c->meter;
     c->is_asked = false;
     if (c->waiting.count > 0) {
-        prepare_locked(c, c->deadline_ms);
+        prepare_locked(c);
         return METER_ASKS;
     }
-    if (c->ahead > 0 && now_ms >= c->ahead_until_ms) {
-        prepare_locked(c, now_ms + GIVE_BACK_MS);
-        return METER_ASKS;
-    }
-    /* As long as somebody comes, it is remembered how many do. */
-    if (!c->is_timed && (c->ahead > 0 || now_ms / METER_AHEAD_MS - c->span < 2)) {
+    /* As long as somebody comes, it is remembered how many do, and what was taken for them. */
+    if (!c->is_timed && now_ms / METER_SPAN_MS - c->span < 2) {
         c->is_timed = true;
-        timer_start(m->timers, &c->timer, now_ms + METER_AHEAD_MS);
+        timer_start(m->timers, &c->timer, now_ms + METER_SPAN_MS);
     }
     if (c->is_timed)
         return METER_WAITS;
@@ -205,11 +194,9 @@ static void on_done(struct call_item *item)
     item->text = NULL;
     pthread_mutex_lock(&m->lock);
     move_all(&c->asked, &asked);
-    int64_t now_ms = clock_mono_ms();
-    c->ahead += answer.ahead;
-    c->ahead_until_ms = now_ms + METER_AHEAD_MS;
+    c->ahead += answer.ahead > 0 ? answer.ahead : 0;
     int ahead = serve_locked(c, &served);
-    enum meter_next next = choose_next_locked(c, now_ms);
+    enum meter_next next = choose_next_locked(c, clock_mono_ms());
     pthread_mutex_unlock(&m->lock);
     go_on(c, next);
     tell(&asked, &answer, &failure);
@@ -238,7 +225,7 @@ void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *
     if (!c)
         c = make_locked(m, ask);
     count_locked(c, ask->now_ms);
-    if (c->ahead > 0 && ask->now_ms < c->ahead_until_ms) {
+    if (c->ahead > 0) {
         c->ahead--;
         is_paid = true;
     } else {
@@ -247,7 +234,7 @@ void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *
         list_append(&c->waiting, &p->node);
         has_to_ask = !c->is_asked;
         if (has_to_ask)
-            prepare_locked(c, c->deadline_ms);
+            prepare_locked(c);
     }
     pthread_mutex_unlock(&m->lock);
     if (is_paid)

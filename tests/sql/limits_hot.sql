@@ -1,7 +1,7 @@
 -- Quota of a hot caller is taken apart from the turns: many at once, ahead of accept_turns; what does not become a turn is
 -- given back.
 BEGIN;
-SELECT plan(37);
+SELECT plan(43);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers VALUES ('five', 60, 5, NULL), ('none', NULL, 1, NULL), ('one-open', 60, 5, 1);
 SELECT help.caller('ann', 'five');
@@ -78,5 +78,16 @@ SELECT is(help.outcomes('w', '[{"caller": "eve", "session": "a", "key": "k", "re
 SELECT is(help.outcomes('w', '[{"caller": "eve", "session": "a", "key": "k", "request": "r", "paid": true},
                                {"caller": "ann", "session": "a"}]'), 'accepted waiting', 'what is open already is accepted again');
 SELECT is(pg_temp.taken('eve'), 1::numeric, '... and gets nothing back, whoever else is refused');
+
+-- Ahead, for turns that are expected.
+INSERT INTO hansard.tiers VALUES ('hundred', 60, 100);
+SELECT help.caller('gus', 'hundred');
+SELECT is(hansard_api.take_quota_for(help.hash('gus'), 'x', 1, 50), '{1,0,4}', 'a twentieth of what is left at most');
+SELECT is(pg_temp.taken('gus'), 5::numeric, '... which is counted');
+SELECT is(hansard_api.take_quota_for(help.hash('gus'), 'x', 1, 2), '{1,0,2}', 'no more than are expected');
+SELECT is(hansard_api.take_quota_for(help.hash('gus'), 'x', 80, 50), '{80,0,0}', 'none when little is left');
+SELECT is((hansard_api.take_quota_for(help.hash('gus'), 'x', 20, 50))[1:1] || (hansard_api.take_quota_for(help.hash('gus'), 'x', 1, 50))[3:3],
+          '{12,0}', '... nor when not all that wait are granted');
+SELECT is(pg_temp.taken('gus'), 100::numeric, 'never more than the burst');
 SELECT * FROM finish();
 ROLLBACK;
