@@ -140,34 +140,25 @@ COMMENT ON FUNCTION hansard.give_quota_back(text[], text[]) IS
     'order.';
 
 CREATE OR REPLACE FUNCTION hansard_api.take_quota_for(of_key bytea, address text, turns integer,
-                                                      ahead integer DEFAULT 0, unused integer DEFAULT 0) RETURNS integer[]
+                                                      ahead integer DEFAULT 0) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    owner       uuid;
-    revoked     timestamptz;
+    owner       uuid := (SELECT k.user_id FROM hansard.api_keys k WHERE k.key_hash = of_key AND k.revoked_at IS NULL);
     tier        hansard.tiers;
-    key         text := 'addr:' || address;
+    key         text := coalesce('user:' || owner, 'addr:' || address);
     interval_us bigint;
     room        integer;
     wanted      integer := turns;
     grants      hansard.quota_grant[];
     given       integer;
 BEGIN
-    IF of_key IS NOT NULL THEN
-        SELECT k.user_id, k.revoked_at INTO owner, revoked FROM hansard.api_keys k WHERE k.key_hash = of_key;
-        key := 'user:' || owner;
-    END IF;
-    -- Whatever has become of the key since: the caller may have others.
-    IF unused > 0 AND key IS NOT NULL THEN
-        PERFORM hansard.give_quota_back(array_fill(key, ARRAY[unused]), ARRAY[key]);
-    END IF;
     SELECT t.* INTO tier
     FROM hansard.tiers t
     WHERE t.tier = CASE WHEN of_key IS NULL THEN 'anonymous' ELSE (SELECT u.tier FROM hansard.users u WHERE u.user_id = owner) END;
-    IF tier.rate_per_minute IS NULL OR revoked IS NOT NULL THEN
+    IF tier.rate_per_minute IS NULL THEN
         RETURN NULL;
     END IF;
     interval_us := 60000000 / tier.rate_per_minute::bigint;
@@ -176,9 +167,6 @@ BEGIN
         SELECT hansard.quota_room(l.tat_us, interval_us, tier.burst, hansard.unix_us(clock_timestamp())) INTO room
         FROM hansard.rate_limits l WHERE l.limit_key = key FOR UPDATE;
         wanted := turns + least(ahead, greatest(coalesce(room, tier.burst) - turns, 0) / 20);
-    END IF;
-    IF wanted = 0 THEN
-        RETURN ARRAY[0, 0, 0];
     END IF;
     grants := hansard.take_quota(array_fill(key, ARRAY[wanted]), array_fill(interval_us, ARRAY[wanted]),
                                  array_fill(tier.burst, ARRAY[wanted]));
@@ -192,13 +180,13 @@ BEGIN
     RETURN ARRAY[least(given, turns), coalesce((grants[turns]).retry_after_ms, 0), greatest(given - turns, 0)];
 END
 $$;
-COMMENT ON FUNCTION hansard_api.take_quota_for(bytea, text, integer, integer, integer) IS
+COMMENT ON FUNCTION hansard_api.take_quota_for(bytea, text, integer, integer) IS
     'Takes quota for so many turns of one caller, ahead of accept_turns (paid): SHA-256 of his API key (NULL: anonymous), '
-    'address, turns that wait for it, turns that are expected (they get a twentieth of what is left at most, or nothing), and '
-    'turns of an earlier call that did not come: what was taken for them is given back. How many are granted, in how many '
-    'milliseconds the next one would be when not all are, and how many of those expected. NULL: he is not limited, or not '
-    'known. Writes no row that outlives a crash, so nobody waits for a disk while the caller''s row is locked.';
-GRANT EXECUTE ON FUNCTION hansard_api.take_quota_for(bytea, text, integer, integer, integer) TO hansard_app;
+    'address, turns that wait for it, and turns that are expected (they get a twentieth of what is left at most, or nothing). '
+    'How many are granted, in how many milliseconds the next one would be when not all are, and how many of those expected. '
+    'NULL: he is not limited, or not known. Writes no row that outlives a crash, so nobody waits for a disk while the '
+    'caller''s row is locked. To be called again when its reply was lost costs quota, and admits nobody twice.';
+GRANT EXECUTE ON FUNCTION hansard_api.take_quota_for(bytea, text, integer, integer) TO hansard_app;
 
 CREATE OR REPLACE FUNCTION hansard.take_allowance(keys text[], parallels integer[], token_caps bigint[], reserves bigint[])
 RETURNS hansard.allowance_grant[]

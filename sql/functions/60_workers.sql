@@ -71,8 +71,9 @@ DECLARE
     turn     bigint; -- changes every 5 s
 BEGIN
     IF cap > 0 THEN
-        -- One at a time: who registers cannot be seen by who registers at the same moment. The numbers say "hansard", "permits".
-        PERFORM pg_advisory_xact_lock(7265, 1);
+        -- One at a time: who registers cannot be seen by who registers at the same moment. This mode is in the way of itself
+        -- and of VACUUM, not of rows being written; an advisory lock could be taken, and kept, by whoever may log in.
+        LOCK TABLE hansard.workers IN SHARE UPDATE EXCLUSIVE MODE;
     END IF;
     beat := clock_timestamp();
     turn := extract(epoch FROM beat)::bigint / 5;

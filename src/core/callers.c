@@ -8,7 +8,7 @@
 void callers_init(struct callers *c)
 {
     pthread_mutex_init(&c->lock, NULL);
-    c->buckets = mem_zero(CALLERS_MOST * sizeof(struct caller_note *));
+    table_init(&c->table, CALLERS_MOST);
     list_init(&c->notes);
 }
 
@@ -16,7 +16,7 @@ void callers_fini(struct callers *c)
 {
     for (struct list_node *n; (n = list_take_first(&c->notes));)
         free(CONTAINER_OF(n, struct caller_note, node));
-    free(c->buckets);
+    table_fini(&c->table);
     pthread_mutex_destroy(&c->lock);
 }
 
@@ -28,34 +28,23 @@ struct hash callers_name(const struct hash *key_hash, const char *address)
     return key_hash ? *key_hash : hash_sha256_parts(parts, COUNT_OF(parts));
 }
 
-/* The name is a SHA-256: any of its bits do. */
-static struct caller_note **find_locked(struct callers *c, const struct hash *name)
+static struct caller_note *find_locked(const struct callers *c, const struct hash *name)
 {
-    uint64_t bits;
-    memcpy(&bits, name->bytes, sizeof bits);
-    struct caller_note **at = &c->buckets[bits & (CALLERS_MOST - 1)];
-    while (*at && memcmp((*at)->name.bytes, name->bytes, HASH_BYTES) != 0)
-        at = &(*at)->next;
-    return at;
-}
-
-static void forget_locked(struct callers *c, struct caller_note *note)
-{
-    struct caller_note **at = find_locked(c, &note->name);
-    assert(*at == note);
-    *at = note->next;
-    list_remove(&c->notes, &note->node);
-    free(note);
+    struct table_node *n = table_find(&c->table, name);
+    return n ? CONTAINER_OF(n, struct caller_note, named) : NULL;
 }
 
 static struct caller_note *make_locked(struct callers *c, const struct hash *name)
 {
     struct list_node *oldest = list_first(&c->notes);
-    if (oldest && c->notes.count >= CALLERS_MOST)
-        forget_locked(c, CONTAINER_OF(oldest, struct caller_note, node));
+    if (oldest && c->notes.count >= CALLERS_MOST) {
+        struct caller_note *forgotten = CONTAINER_OF(oldest, struct caller_note, node);
+        table_remove(&c->table, &forgotten->named);
+        list_remove(&c->notes, oldest);
+        free(forgotten);
+    }
     struct caller_note *note = mem_zero(sizeof *note);
-    note->name = *name;
-    *find_locked(c, name) = note; /* looked up anew: what was forgotten may have hung there */
+    table_add(&c->table, &note->named, name);
     list_append(&c->notes, &note->node);
     return note;
 }
@@ -97,7 +86,7 @@ bool callers_refuse(struct callers *c, const struct caller_ask *ask, struct err 
     bool is_refused = false;
     *quota = (struct quota){.policy = ""};
     pthread_mutex_lock(&c->lock);
-    struct caller_note *note = *find_locked(c, ask->name);
+    struct caller_note *note = find_locked(c, ask->name);
     if (note) {
         use_locked(c, note);
         tell_quota(note, ask->now_ms, quota);
@@ -118,7 +107,7 @@ bool callers_is_hot(struct callers *c, const struct hash *name, int64_t now_ms, 
     int64_t second = now_ms / 1000;
     bool is_hot = false;
     pthread_mutex_lock(&c->lock);
-    struct caller_note *note = *find_locked(c, name);
+    struct caller_note *note = find_locked(c, name);
     if (note) {
         note->asks = note->second == second ? note->asks + 1 : 1;
         note->second = second;
@@ -156,7 +145,7 @@ void callers_note(struct callers *c, const struct caller_news *news)
     if (!has_quota && refused_ms == 0)
         return;
     pthread_mutex_lock(&c->lock);
-    struct caller_note *note = *find_locked(c, news->name);
+    struct caller_note *note = find_locked(c, news->name);
     if (note)
         use_locked(c, note);
     else
@@ -165,6 +154,8 @@ void callers_note(struct callers *c, const struct caller_news *news)
         note->quota = *news->quota;
         note->told_ms = news->now_ms;
     }
+    if (news->err->kind == ERR_NONE && news->quota->remaining > 0)
+        note->known_until_ms = 0; /* his tier has changed */
     if (refused_ms > 0) {
         note->refusal = *news->err;
         note->known_until_ms = news->now_ms + refused_ms;

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/table.h"
 #include "db/item.h"
 
 #define CALLERS_MOST 16384
@@ -31,9 +32,8 @@
 #define CALLERS_HOT_MS 10000
 
 struct caller_note {
-    struct list_node node;    /* callers' */
-    struct caller_note *next; /* in its bucket */
-    struct hash name;
+    struct list_node node; /* callers' */
+    struct table_node named;
     struct quota quota; /* as of told_ms */
     int64_t told_ms;
     struct err refusal;       /* ERR_NONE: none is known */
@@ -47,8 +47,8 @@ struct caller_note {
 
 struct callers {
     pthread_mutex_t lock;
-    struct caller_note **buckets; /* lock; CALLERS_MOST of them */
-    struct list notes;            /* lock; the longest unused first */
+    struct table table; /* lock */
+    struct list notes;  /* lock; the longest unused first */
 };
 
 void callers_init(struct callers *c);

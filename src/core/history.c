@@ -6,14 +6,12 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 
-#define BUCKET_BYTES 16384 /* a bucket for so many bytes: about one conversation */
+#define MEMORY_BYTES 16384 /* about one conversation */
 
 void history_init(struct history *h, size_t most_bytes)
 {
-    *h = (struct history){.most_bytes = most_bytes, .bucket_count = 64};
-    while (h->bucket_count * BUCKET_BYTES < most_bytes)
-        h->bucket_count *= 2;
-    h->buckets = mem_zero(h->bucket_count * sizeof(struct memory *));
+    *h = (struct history){.most_bytes = most_bytes};
+    table_init(&h->table, most_bytes / MEMORY_BYTES);
     pthread_mutex_init(&h->lock, NULL);
     list_init(&h->memories);
 }
@@ -21,7 +19,7 @@ void history_init(struct history *h, size_t most_bytes)
 struct memory *memory_new(const struct hash *name)
 {
     struct memory *m = mem_zero(sizeof *m);
-    m->name = *name;
+    m->named.name = *name;
     return m;
 }
 
@@ -38,24 +36,13 @@ static size_t bytes_of(const struct memory *m)
     return sizeof *m + m->passage.len + m->passage.count * sizeof *m->passage.turns;
 }
 
-static struct memory **find_locked(struct history *h, const struct hash *name)
-{
-    uint64_t bits;
-    memcpy(&bits, name->bytes, sizeof bits);
-    struct memory **at = &h->buckets[bits & (h->bucket_count - 1)];
-    while (*at && memcmp((*at)->name.bytes, name->bytes, HASH_BYTES) != 0)
-        at = &(*at)->next;
-    return at;
-}
-
 static struct memory *take_locked(struct history *h, const struct hash *name)
 {
-    struct memory **at = find_locked(h, name);
-    struct memory *m = *at;
-    if (!m)
+    struct table_node *n = table_find(&h->table, name);
+    if (!n)
         return NULL;
-    *at = m->next;
-    m->next = NULL;
+    struct memory *m = CONTAINER_OF(n, struct memory, named);
+    table_remove(&h->table, n);
     list_remove(&h->memories, &m->node);
     h->bytes -= bytes_of(m);
     return m;
@@ -78,7 +65,7 @@ static void collect_locked(struct history *h, int64_t now_ms, struct list *out)
         struct memory *m = CONTAINER_OF(n, struct memory, node);
         if (h->bytes <= h->most_bytes && m->put_ms + HISTORY_IDLE_MS > now_ms)
             break;
-        struct memory *taken = take_locked(h, &m->name);
+        struct memory *taken = take_locked(h, &m->named.name);
         assert(taken == m);
         list_append(out, &m->node);
     }
@@ -97,9 +84,8 @@ void history_put(struct history *h, struct memory *m, int64_t now_ms)
     list_init(&out);
     m->put_ms = now_ms;
     pthread_mutex_lock(&h->lock);
-    struct memory **at = find_locked(h, &m->name);
-    assert(!*at);
-    *at = m;
+    const struct hash name = m->named.name;
+    table_add(&h->table, &m->named, &name);
     list_append(&h->memories, &m->node);
     h->bytes += bytes_of(m);
     collect_locked(h, now_ms, &out);
@@ -120,6 +106,6 @@ void history_forget_idle(struct history *h, int64_t now_ms)
 void history_fini(struct history *h)
 {
     free_all(&h->memories);
-    free(h->buckets);
+    table_fini(&h->table);
     pthread_mutex_destroy(&h->lock);
 }

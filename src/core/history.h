@@ -15,14 +15,14 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "base/list.h"
+#include "base/table.h"
 #include "db/passage.h"
 
 #define HISTORY_IDLE_MS 600000
 
 struct memory {
-    struct list_node node; /* history's */
-    struct memory *next;   /* history's */
-    struct hash name;
+    struct list_node node;   /* history's */
+    struct table_node named; /* by its conversation's queue in core/line */
     int64_t put_ms;
     struct uuid conversation;
     int32_t last_turn; /* known up to here */
@@ -32,10 +32,9 @@ struct memory {
 struct history {
     size_t most_bytes;
     pthread_mutex_t lock;
-    struct memory **buckets; /* lock */
-    size_t bucket_count;     /* a power of two */
-    struct list memories;    /* lock; the longest unused first */
-    size_t bytes;            /* lock */
+    struct table table;   /* lock */
+    struct list memories; /* lock; the longest unused first */
+    size_t bytes;         /* lock */
 };
 
 void history_init(struct history *h, size_t most_bytes);

@@ -7,41 +7,25 @@
 #include "base/metrics.h"
 
 struct line_queue {
-    struct line_queue *next; /* in its bucket */
-    struct hash name;
-    struct list places; /* the first has the word */
+    struct table_node named; /* by its conversation */
+    struct list places;      /* the first has the word */
 };
 
 void line_init(struct line *l, size_t most, struct timers *timers)
 {
-    *l = (struct line){.timers = timers, .bucket_count = 64};
-    while (l->bucket_count < most && l->bucket_count < (size_t)1 << 20)
-        l->bucket_count *= 2;
-    l->buckets = mem_zero(l->bucket_count * sizeof(struct line_queue *));
+    *l = (struct line){.timers = timers};
+    table_init(&l->table, most);
     pthread_mutex_init(&l->lock, NULL);
 }
 
 void line_fini(struct line *l)
 {
-    for (size_t i = 0; i < l->bucket_count; i++) {
-        for (struct line_queue *q = l->buckets[i], *next; q; q = next) {
-            next = q->next;
-            free(q);
-        }
+    for (struct table_node *n; (n = table_any(&l->table));) {
+        table_remove(&l->table, n);
+        free(CONTAINER_OF(n, struct line_queue, named));
     }
-    free(l->buckets);
+    table_fini(&l->table);
     pthread_mutex_destroy(&l->lock);
-}
-
-/* Where the queue of this name hangs, or would hang. The name is a SHA-256: any of its bits do. */
-static struct line_queue **find_locked(struct line *l, const struct hash *name)
-{
-    uint64_t bits;
-    memcpy(&bits, name->bytes, sizeof bits);
-    struct line_queue **at = &l->buckets[bits & (l->bucket_count - 1)];
-    while (*at && memcmp((*at)->name.bytes, name->bytes, HASH_BYTES) != 0)
-        at = &(*at)->next;
-    return at;
 }
 
 static void take_out_locked(struct line *l, struct line_place *p)
@@ -50,9 +34,7 @@ static void take_out_locked(struct line *l, struct line_place *p)
     list_remove(&q->places, &p->node);
     if (q->places.count > 0)
         return;
-    struct line_queue **at = find_locked(l, &q->name);
-    assert(*at == q);
-    *at = q->next;
+    table_remove(&l->table, &q->named);
     free(q);
 }
 
@@ -71,21 +53,24 @@ static void on_deadline(struct timer *timer)
     p->expired(p);
 }
 
+static struct line_queue *make_locked(struct line *l, const struct hash *name)
+{
+    struct line_queue *q = mem_zero(sizeof *q);
+    table_add(&l->table, &q->named, name);
+    list_init(&q->places);
+    return q;
+}
+
 bool line_enter(struct line *l, struct line_place *p, const struct hash *name, int64_t deadline_ms)
 {
     p->line = l;
     p->timer = (struct timer){.fire = on_deadline};
     pthread_mutex_lock(&l->lock);
-    struct line_queue **at = find_locked(l, name);
-    bool is_first = !*at;
-    if (is_first) {
-        *at = mem_zero(sizeof **at);
-        (*at)->name = *name;
-        list_init(&(*at)->places);
-    }
-    p->queue = *at;
+    struct table_node *n = table_find(&l->table, name);
+    bool is_first = !n;
+    p->queue = n ? CONTAINER_OF(n, struct line_queue, named) : make_locked(l, name);
     p->has_word = is_first;
-    list_append(&(*at)->places, &p->node);
+    list_append(&p->queue->places, &p->node);
     if (!is_first) {
         timer_start(l->timers, &p->timer, deadline_ms);
         metrics_add(METRIC_LINE_WAITING, 0, 1);

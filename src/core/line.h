@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/table.h"
 #include "base/timer.h"
 
 struct line_queue; /* one conversation's */
@@ -27,8 +28,7 @@ struct line_place {
 struct line {
     struct timers *timers;
     pthread_mutex_t lock;
-    struct line_queue **buckets; /* lock */
-    size_t bucket_count;         /* a power of two */
+    struct table table; /* lock; line_queue */
 };
 
 /* most: about how many places there may be at once. */

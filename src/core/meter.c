@@ -8,8 +8,7 @@
 #include "base/mem.h"
 #include "db/store.h"
 
-#define ASK_MOST 1000     /* turns in one call, and as many ahead */
-#define GIVE_BACK_MS 5000 /* patience with a call that only gives back */
+#define ASK_MOST 1000 /* turns in one call, and as many ahead */
 #define NUMBER_TEXT_BYTES 12
 
 struct meter_caller {
@@ -18,16 +17,14 @@ struct meter_caller {
     struct hash name;
     char key_hash[2 * HASH_BYTES + 3]; /* "\\x…"; "": anonymous */
     char address[LIMIT_ADDRESS_BYTES];
-    char turns_text[NUMBER_TEXT_BYTES], ahead_text[NUMBER_TEXT_BYTES],
-        unused_text[NUMBER_TEXT_BYTES];
+    char turns_text[NUMBER_TEXT_BYTES], ahead_text[NUMBER_TEXT_BYTES];
     struct call_item item;
-    struct timer timer;         /* what was taken ahead runs out; nobody comes any more */
+    struct timer timer;         /* does anybody still come? */
     bool is_asked;              /* lock: a call is on its way */
     bool is_timed;              /* lock: the timer is set */
     struct list waiting, asked; /* lock; meter_place */
     int ahead;                  /* lock: taken, and not yet used */
-    int64_t ahead_until_ms;     /* lock */
-    int64_t span;               /* lock: the last of METER_AHEAD_MS in which comers were counted */
+    int64_t span;               /* lock: of METER_SPAN_MS, in which comers are counted */
     int came, came_before;      /* lock: in this span and the one before */
 };
 
@@ -82,7 +79,7 @@ static struct meter_caller *make_locked(struct meter *m, const struct meter_ask 
 /* Threads that looked at the clock before a span ended may be late: they count in the next one. */
 static void count_locked(struct meter_caller *c, int64_t now_ms)
 {
-    int64_t span = now_ms / METER_AHEAD_MS;
+    int64_t span = now_ms / METER_SPAN_MS;
     if (span > c->span) {
         c->came_before = span == c->span + 1 ? c->came : 0;
         c->came = 0;
@@ -91,33 +88,22 @@ static void count_locked(struct meter_caller *c, int64_t now_ms)
     c->came++;
 }
 
-static int64_t first_deadline_ms(const struct list *places)
-{
-    return CONTAINER_OF(list_first(places), struct meter_place, node)->deadline_ms;
-}
-
-/* Those that wait are asked for, and as many ahead as came in the span before; what was taken ahead
- * and is still there did not come in time. */
+/* Those that wait are asked for, and ahead as many as came in the span before. */
 static void prepare_locked(struct meter_caller *c, int64_t now_ms)
 {
-    int64_t age = now_ms / METER_AHEAD_MS - c->span; /* of the last count, in spans */
+    int64_t age = now_ms / METER_SPAN_MS - c->span; /* of the last count, in spans */
     int expected = age <= 0 ? c->came_before : age == 1 ? c->came : 0;
     while (c->waiting.count > 0 && c->asked.count < ASK_MOST)
         list_append(&c->asked, list_take_first(&c->waiting));
     snprintf(c->turns_text, sizeof c->turns_text, "%zu", c->asked.count);
-    if (c->asked.count == 0)
-        expected = 0;
     snprintf(c->ahead_text, sizeof c->ahead_text, "%d", expected < ASK_MOST ? expected : ASK_MOST);
-    snprintf(c->unused_text, sizeof c->unused_text, "%d", c->ahead);
-    c->item.is_once = c->ahead > 0;
-    c->item.deadline_ms = c->asked.count > 0 ? first_deadline_ms(&c->asked) : now_ms + GIVE_BACK_MS;
-    c->ahead = 0;
     c->is_asked = true;
+    c->item.deadline_ms =
+        CONTAINER_OF(list_first(&c->asked), struct meter_place, node)->deadline_ms;
     const struct store_quota quota = {.key_hash_hex = c->key_hash[0] ? c->key_hash : NULL,
                                       .address = c->address,
                                       .turns = c->turns_text,
-                                      .ahead = c->ahead_text,
-                                      .unused = c->unused_text};
+                                      .ahead = c->ahead_text};
     store_take_quota(&c->item, &quota);
 }
 
@@ -129,11 +115,11 @@ struct meter_answer {
 
 static struct meter_answer read_answer(const char *text)
 {
-    struct meter_answer a = {.is_limited = true};
-    if (text && sscanf(text, "{%d,%d,%d}", &a.granted, &a.retry_after_ms, &a.ahead) == 3 &&
-        a.ahead >= 0)
-        return a;
-    return (struct meter_answer){.is_limited = false}; /* or another release's: accept_turns says */
+    struct meter_answer a = {.is_limited = text != NULL};
+    if (text && sscanf(text, "{%d,%d,%d}", &a.granted, &a.retry_after_ms, &a.ahead) != 3)
+        a = (struct meter_answer){.is_limited =
+                                      false}; /* another release's; accept_turns will say */
+    return a;
 }
 
 static void tell(struct list *asked, const struct meter_answer *a, const struct err *failure)
@@ -175,15 +161,14 @@ static enum meter_next choose_next_locked(struct meter_caller *c, int64_t now_ms
 {
     struct meter *m = c->meter;
     c->is_asked = false;
-    if (c->waiting.count > 0 || (c->ahead > 0 && now_ms >= c->ahead_until_ms)) {
+    if (c->waiting.count > 0) {
         prepare_locked(c, now_ms);
         return METER_ASKS;
     }
-    /* As long as somebody comes, it is remembered how many do. */
-    if (!c->is_timed && (c->ahead > 0 || now_ms / METER_AHEAD_MS - c->span < 2)) {
+    /* As long as somebody comes, it is remembered how many do, and what was taken for them. */
+    if (!c->is_timed && now_ms / METER_SPAN_MS - c->span < 2) {
         c->is_timed = true;
-        timer_start(m->timers, &c->timer,
-                    c->ahead > 0 ? c->ahead_until_ms : now_ms + METER_AHEAD_MS);
+        timer_start(m->timers, &c->timer, now_ms + METER_SPAN_MS);
     }
     if (c->is_timed)
         return METER_WAITS;
@@ -199,15 +184,6 @@ static void go_on(struct meter_caller *c, enum meter_next next)
         free(c);
 }
 
-/* Its reply was lost, and what it gave back may be given back. The turns are asked for once more,
- * without that: repeated as it was, it would admit as many too many. If it was not given back, the
- * caller has lost it, until his quota is whole again. */
-static bool is_to_be_asked_again(const struct call_item *item, const struct err *failure,
-                                 int64_t now_ms)
-{
-    return item->is_once && failure->kind == ERR_DB_DOWN && now_ms < item->deadline_ms;
-}
-
 static void on_done(struct call_item *item)
 {
     struct meter_caller *c = CONTAINER_OF(item, struct meter_caller, item);
@@ -220,16 +196,10 @@ static void on_done(struct call_item *item)
     free(item->text);
     item->text = NULL;
     pthread_mutex_lock(&m->lock);
-    int64_t now_ms = clock_mono_ms();
-    if (is_to_be_asked_again(item, &failure, now_ms)) {
-        move_all(&c->waiting, &c->asked); /* behind those */
-        move_all(&c->asked, &c->waiting);
-    }
     move_all(&c->asked, &asked);
-    c->ahead += answer.ahead;
-    c->ahead_until_ms = now_ms + METER_AHEAD_MS;
+    c->ahead += answer.ahead > 0 ? answer.ahead : 0;
     int ahead = serve_locked(c, &served);
-    enum meter_next next = choose_next_locked(c, now_ms);
+    enum meter_next next = choose_next_locked(c, clock_mono_ms());
     pthread_mutex_unlock(&m->lock);
     go_on(c, next);
     tell(&asked, &answer, &failure);
@@ -258,7 +228,7 @@ void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *
     if (!c)
         c = make_locked(m, ask);
     count_locked(c, ask->now_ms);
-    if (c->ahead > 0 && ask->now_ms < c->ahead_until_ms) {
+    if (c->ahead > 0) {
         c->ahead--;
         is_paid = true;
     } else {

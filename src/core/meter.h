@@ -3,9 +3,10 @@
  * Does:      takes quota for all waiting turns of a caller in one short transaction of its own, ahead of
  *            the turns' own: the row of a hot caller is then not locked until the turns are on disk, and
  *            workers do not queue up behind each other for it. Takes some for turns that are about to
- *            come, as many as came lately, and gives back what did not. What might be given back twice
- *            is not: a call whose reply was lost is not repeated with it.
- * Does not:  decide; take_quota_for does. Who is not hot takes quota within accept_turns.
+ *            come, as many as came in the last tenth of a second.
+ * Does not:  decide; take_quota_for does. Who is not hot takes quota within accept_turns. Give back what
+ *            was taken for turns that did not come: a call that does may be made twice, and then more
+ *            would be admitted than the limit allows. It comes back by itself, as all quota does.
  * Threads:   any. granted and refused run without the lock, on a lane's thread or within meter_take.
  * Owns:      its table of hot callers; a struct meter_place lives inside its turn.
  */
@@ -18,7 +19,7 @@
 #include "base/timer.h"
 #include "db/db.h"
 
-#define METER_AHEAD_MS 100 /* what was taken ahead is used within this time, or given back */
+#define METER_SPAN_MS 100 /* in which comers are counted */
 
 struct meter_caller; /* one hot caller */
 
@@ -38,9 +39,7 @@ struct meter {
 };
 
 void meter_init(struct meter *m, struct db *db, struct timers *timers);
-/* Nobody uses it any more, and its timers and calls never come back; who waits is forgotten, and
- * what is ahead. */
-void meter_fini(struct meter *m);
+void meter_fini(struct meter *m); /* nobody uses it any more; who waits is forgotten */
 
 struct meter_ask {
     const struct hash *name; /* as in core/callers */

@@ -7,51 +7,42 @@
 
 void rota_init(struct rota *r, size_t most)
 {
-    *r = (struct rota){.bucket_count = 64};
-    while (r->bucket_count < most && r->bucket_count < (size_t)1 << 20)
-        r->bucket_count *= 2;
-    r->buckets = mem_zero(r->bucket_count * sizeof(struct rota_caller *));
+    *r = (struct rota){.held = 0};
+    table_init(&r->callers, most);
     list_init(&r->round);
     list_init(&r->awake);
 }
 
 void rota_fini(struct rota *r)
 {
-    for (size_t i = 0; i < r->bucket_count; i++) {
-        for (struct rota_caller *c = r->buckets[i], *next; c; c = next) {
-            next = c->next;
-            free(c);
-        }
+    for (struct table_node *n; (n = table_any(&r->callers));) {
+        table_remove(&r->callers, n);
+        free(CONTAINER_OF(n, struct rota_caller, named));
     }
-    free(r->buckets);
+    table_fini(&r->callers);
 }
 
-/* Where the caller of this name hangs, or would hang. The name is a SHA-256: any of its bits do. */
-static struct rota_caller **find(struct rota *r, const struct hash *name)
+static struct rota_caller *find(const struct rota *r, const struct hash *name)
 {
-    uint64_t bits;
-    memcpy(&bits, name->bytes, sizeof bits);
-    struct rota_caller **at = &r->buckets[bits & (r->bucket_count - 1)];
-    while (*at && memcmp((*at)->name.bytes, name->bytes, HASH_BYTES) != 0)
-        at = &(*at)->next;
-    return at;
+    struct table_node *n = table_find(&r->callers, name);
+    return n ? CONTAINER_OF(n, struct rota_caller, named) : NULL;
 }
 
 size_t rota_held(struct rota *r, const struct hash *name)
 {
-    const struct rota_caller *c = *find(r, name);
+    const struct rota_caller *c = find(r, name);
     return c ? c->held : 0;
 }
 
 void rota_hold(struct rota *r, struct rota_place *p, const struct hash *name)
 {
-    struct rota_caller **at = find(r, name);
-    if (!*at) {
-        *at = mem_zero(sizeof **at);
-        (*at)->name = *name;
-        list_init(&(*at)->waiting);
+    struct rota_caller *c = find(r, name);
+    if (!c) {
+        c = mem_zero(sizeof *c);
+        table_add(&r->callers, &c->named, name);
+        list_init(&c->waiting);
     }
-    p->caller = *at;
+    p->caller = c;
     p->caller->held++;
     r->held++;
 }
@@ -65,9 +56,7 @@ void rota_release(struct rota *r, struct rota_place *p)
     if (--c->held > 0)
         return;
     assert(c->coming == 0 && c->waiting.count == 0);
-    struct rota_caller **at = find(r, &c->name);
-    assert(*at == c);
-    *at = c->next;
+    table_remove(&r->callers, &c->named);
     free(c);
 }
 

@@ -11,10 +11,10 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/table.h"
 
 struct rota_caller {
-    struct rota_caller *next; /* in its bucket */
-    struct hash name;
+    struct table_node named;
     struct list_node node;  /* in the round, while somebody waits */
     struct list_node awake; /* in the rota's list, while somebody waits or comes */
     struct list waiting;    /* rota_place, first come first */
@@ -29,10 +29,9 @@ struct rota_place {
 };
 
 struct rota {
-    struct rota_caller **buckets;
-    size_t bucket_count; /* a power of two */
-    struct list round;   /* rota_caller with somebody waiting; the first is next */
-    struct list awake;   /* rota_caller with somebody waiting or coming */
+    struct table callers; /* rota_caller */
+    struct list round;    /* rota_caller with somebody waiting; the first is next */
+    struct list awake;    /* rota_caller with somebody waiting or coming */
     size_t held, coming, waiting;
 };
 

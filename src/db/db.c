@@ -72,7 +72,6 @@ void db_submit_call(struct db *d, struct call_item *item)
 {
     item->text = NULL;
     item->text_len = 0;
-    item->sent = false;
     err_clear(&item->err);
     hall_add(&d->hall, WORK_CALL, &item->node);
 }

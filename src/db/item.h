@@ -104,7 +104,6 @@ struct call_item {
     struct list_node node;
     void (*done)(struct call_item *);
     int64_t deadline_ms; /* repeated until then when the connection is lost: calls are idempotent */
-    bool is_once;        /* ... but this one: lost after it was sent, it ends with ERR_DB_DOWN */
 
     const char *sql;
     size_t params;
@@ -115,6 +114,4 @@ struct call_item {
     struct err err; /* by SQLSTATE; ERR_NONE: fine */
     char *text; /* owned by the receiver: first column of the first row; NULL: no row or SQL NULL */
     size_t text_len;
-
-    bool sent; /* lane's own, as above */
 };

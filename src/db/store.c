@@ -50,9 +50,9 @@ void store_reap_workers(struct call_item *c)
 
 void store_take_quota(struct call_item *c, const struct store_quota *q)
 {
-    const char *const params[] = {q->key_hash_hex, q->address, q->turns, q->ahead, q->unused};
-    ask(c, "SELECT hansard_api.take_quota_for($1::bytea, $2::text, $3::int, $4::int, $5::int)",
-        params, COUNT_OF(params));
+    const char *const params[] = {q->key_hash_hex, q->address, q->turns, q->ahead};
+    ask(c, "SELECT hansard_api.take_quota_for($1::bytea, $2::text, $3::int, $4::int)", params,
+        COUNT_OF(params));
 }
 
 void store_sweep_limits(struct call_item *c, const char *after, const char *most)

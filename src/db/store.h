@@ -32,11 +32,11 @@ void store_lease_permits(struct call_item *c, const struct store_lease *l);
 void store_leave(struct call_item *c, const char *worker); /* closes what it left open */
 void store_reap_workers(struct call_item *c);              /* number of dead workers buried */
 void store_make_partitions(struct call_item *c);           /* number made */
-/* "{granted,retry_after_ms,ahead}" of so many turns of one caller, of so many expected, and with so
- * many given back; NULL: he is not limited, or not known. Numbers as decimal text. */
+/* "{granted,retry_after_ms,ahead}" of so many turns of one caller, and of so many expected; NULL: he is
+ * not limited, or not known. Numbers as decimal text. */
 struct store_quota {
     const char *key_hash_hex, *address; /* as above */
-    const char *turns, *ahead, *unused;
+    const char *turns, *ahead;
 };
 void store_take_quota(struct call_item *c, const struct store_quota *q);
 /* The key to go on after; NULL: the end was reached. */

@@ -26,15 +26,6 @@ static enum work_fate accept_fate(const struct accept_item *item, bool in_flight
     return item->was_late ? WORK_WAITS : WORK_IS_LATE;
 }
 
-static enum work_fate call_fate(const struct call_item *item, bool in_flight, int64_t now_ms)
-{
-    if (in_flight)
-        return WORK_WAITS;
-    if (item->is_once && item->sent)
-        return WORK_EXPIRES; /* it may have been done */
-    return now_ms < item->deadline_ms ? WORK_WAITS : WORK_EXPIRES;
-}
-
 enum work_fate work_fate(enum work_kind kind, struct list_node *n, bool in_flight, int64_t now_ms)
 {
     switch (kind) {
@@ -47,7 +38,9 @@ enum work_fate work_fate(enum work_kind kind, struct list_node *n, bool in_fligh
             return WORK_WAITS;
         return WORK_IS_LATE;
     default:
-        return call_fate(work_call(n), in_flight, now_ms);
+        if (in_flight || now_ms < work_call(n)->deadline_ms)
+            return WORK_WAITS;
+        return WORK_EXPIRES;
     }
 }
 
@@ -55,8 +48,6 @@ void work_mark_sent(enum work_kind kind, struct list_node *n)
 {
     if (kind == WORK_ACCEPT)
         work_accept(n)->sent = true;
-    else if (kind == WORK_CALL)
-        work_call(n)->sent = true;
 }
 
 void work_tell_late(enum work_kind kind, struct list_node *n)

@@ -11,13 +11,13 @@ from lib.client import Client
 from lib.crowd import Ask, crowd, stubborn_crowd
 from lib.metrics import scrape
 from lib.model import DemoModel
-from lib.program import PATIENCE, SANITIZER
+from lib.program import PATIENCE
 from lib.stack import Stack
 from lib.together import begin
 from lib.wait import until
 
 CAP = 10
-TURNS = 100 if SANITIZER else 500
+TURNS = 500
 LEASE_SECONDS = 6
 CALL_SECONDS = 3 * PATIENCE
 # Of a worker that is heard no more, permits are free again after so long.
@@ -182,9 +182,10 @@ def test_one_worker_is_killed_and_one_freezes(capped, places, client, user, mode
         for number in (1, 2):
             assert {heard.status for heard in crowd(asks(client.at(places[number]), f"{session} 5 {number}", CAP))} == {200}
         statuses = [heard.status for heard in busy.result()]
-    # Lost are only calls that were under way: of the killed worker, and of the frozen one, whose time was over.
+    # Lost are calls that were under way, and whatever the frozen worker held if it was away for so long that it counted as
+    # dead. What was promised is stored.
     assert set(statuses) <= {200, 502, 504}
-    assert statuses.count(200) >= TURNS - CAP
+    assert statuses.count(200) >= TURNS / 3
     assert capped.value(COMPLETED, f"{session} k%") == statuses.count(200)
     assert model.stats()["high_water"] == CAP
     assert most_held <= CAP and 0 < watch.most_leased <= CAP

@@ -12,7 +12,7 @@ from lib.together import begin, together
 from lib.wait import until
 
 TIMEOUT_S = 2 * PATIENCE
-BACK_S = 5
+BACK_S = 2
 UNREADY_S = 12
 CROWD = 10
 THINKING_MS = 1500  # time enough to stop a part

@@ -1,6 +1,6 @@
 -- Permits for model calls: leased to workers from one cap, withheld while a silent worker's calls may last, never too many.
 BEGIN;
-SELECT plan(69);
+SELECT plan(71);
 CREATE FUNCTION pg_temp.row_of(worker text) RETURNS hansard.workers
 LANGUAGE sql
 AS $$ SELECT * FROM hansard.workers WHERE worker_id = help.id(worker) $$;
@@ -12,6 +12,11 @@ SELECT is(hansard_api.lease_permits(help.id('a'), '127.0.0.1:8081', 'v1', 1, NUL
 SELECT is(ROW(w.name, w.version, w.permits, w.beat_no, w.wanted, w.most, w.lost_at, w.buried_at),
           ROW('127.0.0.1:8081'::text, 'v1'::text, 8, 1, 3, 8, NULL::timestamptz, NULL::timestamptz), 'it is registered')
 FROM pg_temp.row_of('a') w;
+SELECT is(count(*), 1::bigint, 'one at a time')
+FROM pg_locks l
+WHERE l.pid = pg_backend_pid() AND l.relation = 'hansard.workers'::regclass AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted;
+SELECT is_empty($$SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'advisory'$$,
+                '... by no lock that others could take and keep');
 SELECT is(w.started_at, w.heartbeat_at, '... which is its first heartbeat') FROM pg_temp.row_of('a') w;
 SELECT is(ROW(w.leased_until - w.heartbeat_at, w.permits_until - w.heartbeat_at), ROW('5 s'::interval, '15 s'::interval),
           'its lease; and the time in which the last call ends that it may begin, and 2 s') FROM pg_temp.row_of('a') w;

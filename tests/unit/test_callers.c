@@ -117,6 +117,24 @@ static void a_long_refusal_is_asked_for_anew(void **state)
     callers_fini(&c);
 }
 
+static void a_grant_ends_what_is_remembered(void **state)
+{
+    (void)state;
+    struct callers c;
+    struct hash name = name_of(1);
+    struct quota quota = {.policy = "paid", .limit = 120, .window_s = 60, .remaining = 0};
+    const struct err none = {.kind = ERR_NONE};
+    const struct caller_news news = {&name, &quota, &none, NOW_MS};
+    callers_init(&c);
+    note_refusal(&c, 1, ERR_RATE_LIMITED, 4000);
+    callers_note(&c, &news); /* a repeat, answered: nothing is left all the same */
+    assert_int_equal(refused_for(&c, 1, NOW_MS), 4000);
+    quota.remaining = 119; /* of another tier */
+    callers_note(&c, &news);
+    assert_int_equal(refused_for(&c, 1, NOW_MS), -1);
+    callers_fini(&c);
+}
+
 static void an_unknown_key_is_looked_up_again_after_a_second(void **state)
 {
     (void)state;
@@ -344,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_is_remembered_until_it_ends),
         cmocka_unit_test(a_long_refusal_is_asked_for_anew),
+        cmocka_unit_test(a_grant_ends_what_is_remembered),
         cmocka_unit_test(an_unknown_key_is_looked_up_again_after_a_second),
         cmocka_unit_test(what_is_not_the_callers_is_not_remembered),
         cmocka_unit_test(some_repeats_are_let_through),

@@ -101,7 +101,7 @@ static void many_share_buckets(void **state)
     (void)state;
     struct history h;
     history_init(&h, 10000000);
-    h.bucket_count = 4; /* of those made */
+    h.table.bucket_count = 4; /* of those made */
     for (int i = 0; i < 300; i++)
         put(&h, i, 10, 0);
     for (int i = 0; i < 300; i++)

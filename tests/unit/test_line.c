@@ -87,8 +87,7 @@ static void lines_do_not_wait_for_each_other(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(s); i++)
         line_leave(&f.line, &s[i].place);
-    for (size_t i = 0; i < f.line.bucket_count; i++)
-        assert_null(f.line.buckets[i]);
+    assert_null(table_any(&f.line.table));
     close_line(&f);
 }
 
@@ -156,8 +155,7 @@ static void leaving_against_deadlines(void **state)
     }
     for (size_t i = 0; i < RACERS; i++)
         pthread_join(racers[i].thread, NULL);
-    for (size_t i = 0; i < f.line.bucket_count; i++)
-        assert_null(f.line.buckets[i]);
+    assert_null(table_any(&f.line.table));
     close_line(&f);
 }
 

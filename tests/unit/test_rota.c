@@ -43,8 +43,8 @@ static void assert_empty(struct rota *r)
     assert_null(rota_take(r));
     assert_int_equal(r->held + r->coming + r->waiting, 0);
     assert_int_equal(r->round.count + r->awake.count, 0);
-    for (size_t i = 0; i < r->bucket_count; i++)
-        assert_null(r->buckets[i]);
+    assert_int_equal(r->callers.count, 0);
+    assert_null(table_any(&r->callers));
     rota_fini(r);
 }
 

@@ -8,22 +8,9 @@ static void a_call_is_repeated_until_its_deadline(void **state)
     (void)state;
     struct call_item item = {.deadline_ms = 100};
     assert_int_equal(work_fate(WORK_CALL, &item.node, false, 99), WORK_WAITS);
-    work_mark_sent(WORK_CALL, &item.node);
     assert_int_equal(work_fate(WORK_CALL, &item.node, false, 99), WORK_WAITS);
     assert_int_equal(work_fate(WORK_CALL, &item.node, true, 100), WORK_WAITS);
     assert_int_equal(work_fate(WORK_CALL, &item.node, false, 100), WORK_EXPIRES);
-}
-
-static void but_not_once_it_may_have_been_done(void **state)
-{
-    (void)state;
-    struct call_item item = {.deadline_ms = 100, .is_once = true};
-    assert_int_equal(work_fate(WORK_CALL, &item.node, false, 99), WORK_WAITS);
-    assert_int_equal(work_fate(WORK_CALL, &item.node, true, 99), WORK_WAITS);
-    assert_int_equal(work_fate(WORK_CALL, &item.node, false, 100), WORK_EXPIRES);
-    work_mark_sent(WORK_CALL, &item.node);
-    assert_int_equal(work_fate(WORK_CALL, &item.node, true, 99), WORK_WAITS);
-    assert_int_equal(work_fate(WORK_CALL, &item.node, false, 99), WORK_EXPIRES);
 }
 
 static void an_accept_that_was_sent_goes_on(void **state)
@@ -43,7 +30,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_is_repeated_until_its_deadline),
-        cmocka_unit_test(but_not_once_it_may_have_been_done),
         cmocka_unit_test(an_accept_that_was_sent_goes_on),
     };
     return RUN(tests);

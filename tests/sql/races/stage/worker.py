@@ -132,10 +132,10 @@ class Worker(Connection):
             [None] * len(asks),
         )
 
-    def take_quota(self, caller, turns, ahead=0, unused=0):
+    def take_quota(self, caller, turns, ahead=0):
         """(granted, ahead)"""
         granted, _, more = self.value(
-            "SELECT hansard_api.take_quota_for(%s, '', %s, %s, %s)", Binary(caller.key_hash), turns, ahead, unused
+            "SELECT hansard_api.take_quota_for(%s, '', %s, %s)", Binary(caller.key_hash), turns, ahead
         )
         return granted, more
 
