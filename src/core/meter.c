@@ -24,6 +24,7 @@ struct meter_caller {
     bool is_timed;              /* lock: the timer is set */
     struct list waiting, asked; /* lock; meter_place */
     int ahead;                  /* lock: taken, and not yet used */
+    int64_t ahead_until_ms;     /* lock */
     int64_t span;               /* lock: of METER_SPAN_MS, in which comers are counted */
     int came, came_before;      /* lock: in this span and the one before */
 };
@@ -165,7 +166,7 @@ static enum meter_next choose_next_locked(struct meter_caller *c, int64_t now_ms
         prepare_locked(c, now_ms);
         return METER_ASKS;
     }
-    /* As long as somebody comes, it is remembered how many do, and what was taken for them. */
+    /* As long as somebody comes, it is remembered how many do. */
     if (!c->is_timed && now_ms / METER_SPAN_MS - c->span < 2) {
         c->is_timed = true;
         timer_start(m->timers, &c->timer, now_ms + METER_SPAN_MS);
@@ -197,9 +198,11 @@ static void on_done(struct call_item *item)
     item->text = NULL;
     pthread_mutex_lock(&m->lock);
     move_all(&c->asked, &asked);
-    c->ahead += answer.ahead > 0 ? answer.ahead : 0;
+    int64_t now_ms = clock_mono_ms();
+    c->ahead = answer.ahead > 0 ? answer.ahead : 0; /* nobody was asked for while there was some */
+    c->ahead_until_ms = now_ms + METER_SPAN_MS;
     int ahead = serve_locked(c, &served);
-    enum meter_next next = choose_next_locked(c, clock_mono_ms());
+    enum meter_next next = choose_next_locked(c, now_ms);
     pthread_mutex_unlock(&m->lock);
     go_on(c, next);
     tell(&asked, &answer, &failure);
@@ -228,6 +231,8 @@ void meter_take(struct meter *m, struct meter_place *p, const struct meter_ask *
     if (!c)
         c = make_locked(m, ask);
     count_locked(c, ask->now_ms);
+    if (ask->now_ms >= c->ahead_until_ms)
+        c->ahead = 0;
     if (c->ahead > 0) {
         c->ahead--;
         is_paid = true;

@@ -19,7 +19,9 @@
 #include "base/timer.h"
 #include "db/db.h"
 
-#define METER_SPAN_MS 100 /* in which comers are counted */
+/* In which comers are counted; and for so long what was taken ahead may be used: kept longer, it would
+ * come on top of a burst that has come back meanwhile. */
+#define METER_SPAN_MS 100
 
 struct meter_caller; /* one hot caller */
 
