@@ -14,6 +14,8 @@ export ASAN_OPTIONS=$common:detect_leaks=1:detect_stack_use_after_return=1:stric
 export UBSAN_OPTIONS=$common:print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=$common:halt_on_error=0:second_deadlock_stack=1:history_size=4
 export STACK_READY_SECONDS=120
+# These are about files around the programs, and take a while.
+export PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-} --ignore=tests/e2e/test_deploy.py --ignore=tests/e2e/test_fleet.py"
 export TEST_SANITIZER=$name # tests may be more patient, and leave out what measures time
 
 # ThreadSanitizer's memory map does not fit the wide address randomisation of newer kernels.
