@@ -21,12 +21,13 @@
       "reason",                                                                                    \
       "rate_limited,too_many_open_turns,token_limit_reached,queue_full,queue_too_slow,"            \
       "model_unavailable,draining,conversation_busy,unauthorized,idempotency_key_reused,"          \
-      "database_unavailable,other")                                                                \
+      "database_unavailable,too_many_jobs,job_queue_full,other")                                   \
     X(COUNTER, REFUSALS_REMEMBERED, "hansard_refusals_remembered_total",                           \
       "Refusals answered from memory, without the database.", NULL, "")                            \
     X(GAUGE, TURNS_OPEN, "hansard_turns_open", "Turns this worker holds.", NULL, "")               \
     X(GAUGE, LINE_WAITING, "hansard_line_waiting", "Turns waiting for their conversation.", NULL,  \
       "")                                                                                          \
+    X(GAUGE, JOBS_WATCHED, "hansard_jobs_watched", "Requests waiting for a job to end.", NULL, "") \
     X(GAUGE, HISTORY_BYTES, "hansard_history_cache_bytes", "Histories kept in memory.", NULL, "")  \
     X(GAUGE, GATE_PERMITS, "hansard_gate_permits",                                                 \
       "Model calls this worker may have in flight as things are.", NULL, "")                       \
@@ -71,7 +72,7 @@ enum metric_bounds { METRIC_SECONDS, METRIC_ITEMS, METRIC_BOUNDS_COUNT };
 #define METRIC_HISTOGRAM_LIST(X)                                                                   \
     X(HTTP_SECONDS, "hansard_http_request_duration_seconds",                                       \
       "From a request's first line to its answer handed over.", "route",                           \
-      "chat,conversations,livez,readyz,metrics,other", METRIC_SECONDS)                             \
+      "chat,conversations,jobs,livez,readyz,metrics,other", METRIC_SECONDS)                        \
     X(LANE_SECONDS, "hansard_lane_duration_seconds", "One database call.", "kind",                 \
       "accept,finish,single", METRIC_SECONDS)                                                      \
     X(LANE_BATCH, "hansard_lane_batch_items", "Items in one database call.", "kind",               \

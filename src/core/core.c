@@ -34,6 +34,13 @@ static void on_models_changed(void *arg)
     } while (bear != models_bear(&c->models));
 }
 
+static bool runs_here(void *arg, const struct job_ref *ref)
+{
+    (void)arg;
+    (void)ref;
+    return false;
+}
+
 /* What needs the outside world. */
 static bool open_rooms(struct core *core, const struct llm_events *events, struct err *e)
 {
@@ -72,6 +79,9 @@ struct core *core_open(const struct config *c, struct err *e)
     meter_init(&core->meter, core->db, core->timers);
     line_init(&core->line, gate.most, core->timers);
     history_init(&core->history, (size_t)c->history_cache);
+    const struct watch_options watch = {
+        .db = core->db, .timers = core->timers, .is_here = runs_here, .arg = core};
+    watch_init(&core->watch, &watch);
     core->forgetting.fire = forget;
     timer_start(core->timers, &core->forgetting, clock_mono_ms() + FORGET_MS);
     const struct keeper_options keeper = {
@@ -85,6 +95,7 @@ void core_drain(struct core *c)
     pthread_mutex_lock(&c->lock);
     c->is_draining = true;
     pthread_mutex_unlock(&c->lock);
+    watch_stop(&c->watch);
 }
 
 bool core_wait_idle(struct core *c, int64_t until_ms)
@@ -140,6 +151,7 @@ void core_close(struct core *c)
     pthread_mutex_lock(&c->lock);
     c->is_draining = c->is_closing = true;
     pthread_mutex_unlock(&c->lock);
+    watch_stop(&c->watch);
     timers_stop(c->timers);
     gate_close(&c->gate);
     models_stop(&c->models);
@@ -154,6 +166,7 @@ void core_close(struct core *c)
         turn_free(CONTAINER_OF(n, struct turn, node));
     keeper_fini(&c->keeper);
     history_fini(&c->history);
+    watch_fini(&c->watch);
     line_fini(&c->line);
     gate_fini(&c->gate);
     meter_fini(&c->meter);
@@ -178,4 +191,9 @@ void core_status(struct core *c, struct core_status *out)
 struct db *core_db(struct core *c)
 {
     return c->db;
+}
+
+struct watch *core_watch(struct core *c)
+{
+    return &c->watch;
 }

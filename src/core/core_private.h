@@ -17,6 +17,7 @@
 #include "core/line.h"
 #include "core/meter.h"
 #include "core/models.h"
+#include "core/watch.h"
 
 struct core {
     const struct config *config;
@@ -28,6 +29,7 @@ struct core {
     struct meter meter;
     struct line line;
     struct history history;
+    struct watch watch;
     struct timer forgetting; /* what history has kept for long */
     struct keeper keeper;
     struct call_item leaving;

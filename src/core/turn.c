@@ -28,6 +28,8 @@ static enum metric_refusal {
     REFUSED_UNAUTHORIZED,
     REFUSED_KEY_REUSED,
     REFUSED_DATABASE,
+    REFUSED_TOO_MANY_JOBS,
+    REFUSED_JOB_QUEUE_FULL,
     REFUSED_OTHER
 } refusal_of(enum err_kind kind)
 {
@@ -54,6 +56,10 @@ static enum metric_refusal {
         return REFUSED_KEY_REUSED;
     case ERR_DB_DOWN:
         return REFUSED_DATABASE;
+    case ERR_TOO_MANY_JOBS:
+        return REFUSED_TOO_MANY_JOBS;
+    case ERR_JOB_QUEUE_FULL:
+        return REFUSED_JOB_QUEUE_FULL;
     default:
         return REFUSED_OTHER;
     }
@@ -71,6 +77,7 @@ static void free_texts(struct turn_request *r)
     free(r->message);
     free(r->idempotency_key);
     free(r->traceparent);
+    free(r->webhook);
 }
 
 void turn_free(struct turn *t)

@@ -22,8 +22,9 @@ struct turn_request {
     char request_id[UUID_TEXT_BYTES];
     struct hash fingerprint;
     struct quota quota; /* as turn_is_refused gave it: told where the database says nothing newer */
-    char *session_id, *message, *idempotency_key,
-        *traceparent; /* owned, heap; traceparent may be NULL */
+    bool is_job;        /* answered when it is queued */
+    char *session_id, *message, *idempotency_key, *traceparent,
+        *webhook; /* owned, heap; traceparent and webhook may be NULL */
 };
 
 /* Lent to answer() only; it may take text and model (setting them to NULL). */
@@ -36,6 +37,12 @@ struct turn_reply {
     size_t text_len;
     char *model;
     int32_t prompt_tokens, completion_tokens;
+
+    bool is_job; /* no text: this is where it stands */
+    struct uuid conversation;
+    char status[12];
+    int64_t position; /* in the queue; 0: not known, or not queued */
+    int64_t wait_ms;  /* until it begins, about; -1: not known */
 };
 
 /* Before anything of the request is read but its head: is its caller, as far as is known, refused?

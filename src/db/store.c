@@ -27,6 +27,25 @@ void store_erase_conversation(struct call_item *c, const char *key_hash_hex, con
         COUNT_OF(params));
 }
 
+void store_read_job(struct call_item *c, const struct store_job *job)
+{
+    const char *const params[] = {job->key_hash_hex, job->conversation, job->turn_no};
+    ask(c, "SELECT hansard_api.read_job($1::bytea, $2::uuid, $3::int)", params, COUNT_OF(params));
+}
+
+void store_cancel_job(struct call_item *c, const struct store_job *job, const char *request_id)
+{
+    const char *const params[] = {job->key_hash_hex, job->conversation, job->turn_no, request_id};
+    ask(c, "SELECT hansard_api.cancel_job($1::bytea, $2::uuid, $3::int, $4::text)", params,
+        COUNT_OF(params));
+}
+
+void store_jobs_ended(struct call_item *c, const char *conversations, const char *turn_nos)
+{
+    const char *const params[] = {conversations, turn_nos};
+    ask(c, "SELECT hansard_api.jobs_ended($1::uuid[], $2::int[])", params, COUNT_OF(params));
+}
+
 void store_lease_permits(struct call_item *c, const struct store_lease *l)
 {
     const char *const params[] = {l->worker, l->name,     l->version, l->beat_no,

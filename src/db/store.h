@@ -21,6 +21,18 @@ void store_read_conversation(struct call_item *c, const struct store_page *page)
 void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,
                               const char *request_id);
 
+/* JSON of a turn, with "ended" as its first member. ERR_NOT_FOUND, ERR_UNAUTHORIZED. */
+struct store_job {
+    const char *key_hash_hex;           /* as above */
+    const char *conversation, *turn_no; /* UUID, decimal */
+};
+void store_read_job(struct call_item *c, const struct store_job *job);
+/* The same, of a job that was cancelled by this. ERR_JOB_ENDED. */
+void store_cancel_job(struct call_item *c, const struct store_job *job, const char *request_id);
+/* "{1,5,7}": the places of those turns that have ended or are not there. Text of a uuid[] and an
+ * int[]. */
+void store_jobs_ended(struct call_item *c, const char *conversations, const char *turn_nos);
+
 /* "{version,granted,target}". ERR_WORKER_LOST: this id was declared dead; take a new one. Numbers
  * as decimal text; before may be NULL. What they mean: lease_permits in sql/functions. */
 struct store_lease {

@@ -26,25 +26,25 @@ static const struct route routes[] = {
     {.path = "/livez",
      .name = "/livez",
      .allow = "GET, HEAD",
-     .metric = 2,
+     .metric = 3,
      .level = LOG_DEBUG,
      .get = api_ops_livez},
     {.path = "/readyz",
      .name = "/readyz",
      .allow = "GET, HEAD",
-     .metric = 3,
+     .metric = 4,
      .level = LOG_DEBUG,
      .needs_core = true,
      .get = api_ops_readyz},
     {.path = "/metrics",
      .name = "/metrics",
      .allow = "GET, HEAD",
-     .metric = 4,
+     .metric = 5,
      .level = LOG_DEBUG,
      .get = api_ops_metrics},
 };
 
-const struct route route_none = {.path = "", .name = "other", .metric = 5, .level = LOG_INFO};
+const struct route route_none = {.path = "", .name = "other", .metric = 6, .level = LOG_INFO};
 
 const struct route *route_find(struct span path, struct span *rest)
 {
