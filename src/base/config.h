@@ -58,6 +58,10 @@
       "Largest answer taken from the model server.")                                               \
     X(COUNT, queue_limit, "HANSARD_QUEUE_LIMIT", 0, 1000000, "1000", "turns",                      \
       "Turns a worker holds beyond those it may call the model for.")                              \
+    X(COUNT, job_owner_limit, "HANSARD_JOB_OWNER_LIMIT", 1, 20000, "1000", "jobs",                 \
+      "Jobs one caller may have, queued and running.")                                             \
+    X(COUNT, job_limit, "HANSARD_JOB_LIMIT", 1, 10000000, "200000", "jobs",                        \
+      "Jobs that may be queued in all, about.")                                                    \
     X(DURATION, request_timeout, "HANSARD_REQUEST_TIMEOUT", 100, 3600000, "120s", "duration",      \
       "From the whole request read to the answer; the last 2s at most are kept for storing it.")   \
     X(DURATION, read_timeout, "HANSARD_READ_TIMEOUT", 100, 600000, "10s", "duration",              \

@@ -34,6 +34,12 @@ static void on_models_changed(void *arg)
     } while (bear != models_bear(&c->models));
 }
 
+static void on_cancelled(void *arg)
+{
+    struct core *c = arg;
+    jobs_look(&c->jobs);
+}
+
 /* What needs the outside world. */
 static bool open_rooms(struct core *core, const struct llm_events *events, struct err *e)
 {
@@ -74,8 +80,14 @@ struct core *core_open(const struct config *c, struct err *e)
     history_init(&core->history, (size_t)c->history_cache);
     core->forgetting.fire = forget;
     timer_start(core->timers, &core->forgetting, clock_mono_ms() + FORGET_MS);
-    const struct keeper_options keeper = {
-        .config = c, .db = core->db, .timers = core->timers, .gate = &core->gate};
+    const struct keeper_options keeper = {.config = c,
+                                          .db = core->db,
+                                          .timers = core->timers,
+                                          .gate = &core->gate,
+                                          .cancelled = on_cancelled,
+                                          .arg = core};
+    backlog_init(&core->backlog, core);
+    jobs_init(&core->jobs, core);
     keeper_init(&core->keeper, &keeper);
     return core;
 }
@@ -85,6 +97,7 @@ void core_drain(struct core *c)
     pthread_mutex_lock(&c->lock);
     c->is_draining = true;
     pthread_mutex_unlock(&c->lock);
+    jobs_stop(&c->jobs);
 }
 
 bool core_wait_idle(struct core *c, int64_t until_ms)
@@ -140,6 +153,7 @@ void core_close(struct core *c)
     pthread_mutex_lock(&c->lock);
     c->is_draining = c->is_closing = true;
     pthread_mutex_unlock(&c->lock);
+    jobs_stop(&c->jobs);
     timers_stop(c->timers);
     gate_close(&c->gate);
     models_stop(&c->models);
@@ -152,6 +166,8 @@ void core_close(struct core *c)
     free(c->leaving.text);
     for (struct list_node *n; (n = list_first(&c->turns));)
         turn_free(CONTAINER_OF(n, struct turn, node));
+    jobs_fini(&c->jobs);
+    backlog_fini(&c->backlog);
     keeper_fini(&c->keeper);
     history_fini(&c->history);
     line_fini(&c->line);
