@@ -2,7 +2,7 @@
 
 SET LOCAL ROLE hansard_owner;
 
-CREATE OR REPLACE FUNCTION hansard.session_key_of(of_key bytea, session_id text) RETURNS bytea
+CREATE OR REPLACE FUNCTION hansard.owner_of(of_key bytea) RETURNS uuid
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -15,9 +15,15 @@ BEGIN
             RAISE EXCEPTION 'unknown or revoked key' USING ERRCODE = 'HS401';
         END IF;
     END IF;
-    RETURN hansard.session_key(owner, session_id);
+    RETURN owner;
 END
 $$;
+COMMENT ON FUNCTION hansard.owner_of(bytea) IS 'User with this API key''s hash; NULL: anonymous. HS401: no such key.';
+
+CREATE OR REPLACE FUNCTION hansard.session_key_of(of_key bytea, session_id text) RETURNS bytea
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT hansard.session_key(hansard.owner_of(of_key), session_id) $$;
 COMMENT ON FUNCTION hansard.session_key_of(bytea, text) IS
     'Key of a session of the caller with this API key''s hash (NULL: anonymous). HS401: no such key.';
 
@@ -117,7 +123,9 @@ BEGIN
     END IF;
     erased_at := clock_timestamp();
 
+    PERFORM hansard.note_cancels(ids);
     DELETE FROM hansard.sessions s WHERE s.session_key = of_session;
+    DELETE FROM hansard.jobs j WHERE j.conversation_id = ANY (ids);
     UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (ids);
     UPDATE hansard.turns t
     SET state = 'cancelled', error_code = 'turn_cancelled', finished_at = erased_at
@@ -127,7 +135,8 @@ BEGIN
     WITH released AS (
         DELETE FROM hansard.holds h
         WHERE h.conversation_id = ANY (ids)
-        RETURNING h.limit_key, CASE WHEN hansard.is_alive(h.worker_id, erased_at) THEN h.tokens ELSE 0 END AS tokens
+        RETURNING h.limit_key, CASE WHEN h.worker_id = hansard.nobody() OR hansard.is_alive(h.worker_id, erased_at)
+                                     THEN h.tokens ELSE 0 END AS tokens
     )
     SELECT array_agg(r.limit_key), array_agg(r.tokens) INTO held, used FROM released r;
     IF held IS NOT NULL THEN

@@ -22,6 +22,7 @@
 #define LIMIT_ERR_DETAIL_BYTES 192
 #define LIMIT_BATCH_ITEMS 64      /* turns in one database call */
 #define LIMIT_BATCH_BYTES 4194304 /* words of the user in one database call */
+#define LIMIT_CLAIM_JOBS 64       /* jobs claimed in one database call */
 #define LIMIT_PAGE_TURNS 200      /* turns in one page of history */
 #define LIMIT_PAGE_BYTES 1048576  /* text in one page of history; one turn always fits */
 #define LIMIT_WATCH_JOBS 1000     /* jobs asked about in one database call */

@@ -16,7 +16,7 @@
       "status", "200,202,400,401,404,405,408,409,413,415,422,429,431,500,502,503,504,other")       \
     X(GAUGE, HTTP_CONNECTIONS, "hansard_http_connections", "Open client connections.", NULL, "")   \
     X(COUNTER, TURNS, "hansard_turns_total", "Turns that ended here, by outcome.", "outcome",      \
-      "completed,replayed,refused,failed,fenced")                                                  \
+      "completed,replayed,refused,failed,fenced,queued,handed_back")                                                  \
     X(COUNTER, REFUSALS, "hansard_refusals_total", "Turns refused before they were stored.",       \
       "reason",                                                                                    \
       "rate_limited,too_many_open_turns,token_limit_reached,queue_full,queue_too_slow,"            \
@@ -24,6 +24,9 @@
       "database_unavailable,too_many_jobs,job_queue_full,other")                                   \
     X(COUNTER, REFUSALS_REMEMBERED, "hansard_refusals_remembered_total",                           \
       "Refusals answered from memory, without the database.", NULL, "")                            \
+    X(GAUGE, JOBS_RUNNING, "hansard_jobs_running", "Jobs this worker has claimed.", NULL, "")      \
+    X(GAUGE, JOBS_QUEUED, "hansard_jobs_queued",                                                   \
+      "Jobs that are queued in all, as of the last count.", NULL, "")                              \
     X(GAUGE, TURNS_OPEN, "hansard_turns_open", "Turns this worker holds.", NULL, "")               \
     X(GAUGE, LINE_WAITING, "hansard_line_waiting", "Turns waiting for their conversation.", NULL,  \
       "")                                                                                          \
@@ -39,7 +42,7 @@
     X(COUNTER, GATE_EXPIRED, "hansard_gate_expired_total",                                         \
       "Turns whose wait for a permit ended at their deadline.", NULL, "")                          \
     X(COUNTER, LLM_CALLS, "hansard_llm_attempts_total", "Attempts to call the model, by result.",  \
-      "result", "ok,rejected,http_429,http_5xx,connect,timeout,cut,garbage,too_large")             \
+      "result", "ok,rejected,http_429,http_5xx,connect,timeout,cut,garbage,too_large,cancelled")   \
     X(COUNTER, LLM_RETRIES, "hansard_llm_retries_total", "Attempts that were repeats.", NULL, "")  \
     X(COUNTER, LLM_RETRIES_DENIED, "hansard_llm_retries_denied_total",                             \
       "Repeats the retry budget did not allow.", NULL, "")                                         \

@@ -41,6 +41,12 @@ static bool runs_here(void *arg, const struct job_ref *ref)
     return false;
 }
 
+static void on_cancelled(void *arg)
+{
+    struct core *c = arg;
+    jobs_look(&c->jobs);
+}
+
 /* What needs the outside world. */
 static bool open_rooms(struct core *core, const struct llm_events *events, struct err *e)
 {
@@ -84,8 +90,14 @@ struct core *core_open(const struct config *c, struct err *e)
     watch_init(&core->watch, &watch);
     core->forgetting.fire = forget;
     timer_start(core->timers, &core->forgetting, clock_mono_ms() + FORGET_MS);
-    const struct keeper_options keeper = {
-        .config = c, .db = core->db, .timers = core->timers, .gate = &core->gate};
+    const struct keeper_options keeper = {.config = c,
+                                          .db = core->db,
+                                          .timers = core->timers,
+                                          .gate = &core->gate,
+                                          .cancelled = on_cancelled,
+                                          .arg = core};
+    backlog_init(&core->backlog, core);
+    jobs_init(&core->jobs, core);
     keeper_init(&core->keeper, &keeper);
     return core;
 }
@@ -96,6 +108,7 @@ void core_drain(struct core *c)
     c->is_draining = true;
     pthread_mutex_unlock(&c->lock);
     watch_stop(&c->watch);
+    jobs_stop(&c->jobs);
 }
 
 bool core_wait_idle(struct core *c, int64_t until_ms)
@@ -152,6 +165,7 @@ void core_close(struct core *c)
     c->is_draining = c->is_closing = true;
     pthread_mutex_unlock(&c->lock);
     watch_stop(&c->watch);
+    jobs_stop(&c->jobs);
     timers_stop(c->timers);
     gate_close(&c->gate);
     models_stop(&c->models);
@@ -164,6 +178,8 @@ void core_close(struct core *c)
     free(c->leaving.text);
     for (struct list_node *n; (n = list_first(&c->turns));)
         turn_free(CONTAINER_OF(n, struct turn, node));
+    jobs_fini(&c->jobs);
+    backlog_fini(&c->backlog);
     keeper_fini(&c->keeper);
     history_fini(&c->history);
     watch_fini(&c->watch);

@@ -9,10 +9,12 @@
 
 #include <pthread.h>
 
+#include "core/backlog.h"
 #include "core/callers.h"
 #include "core/core.h"
 #include "core/gate.h"
 #include "core/history.h"
+#include "core/jobs.h"
 #include "core/keeper.h"
 #include "core/line.h"
 #include "core/meter.h"
@@ -32,6 +34,8 @@ struct core {
     struct watch watch;
     struct timer forgetting; /* what history has kept for long */
     struct keeper keeper;
+    struct jobs jobs;
+    struct backlog backlog;
     struct call_item leaving;
 
     pthread_mutex_t lock;

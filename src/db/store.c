@@ -53,7 +53,7 @@ void store_lease_permits(struct call_item *c, const struct store_lease *l)
                                   l->cap,    l->lease_ms, l->call_ms};
     ask(c,
         "SELECT hansard_api.lease_permits($1::uuid, $2::text, $3::text, $4::int, $5::uuid, $6::int,"
-        " $7::int, $8::int, $9::int, $10::int, $11::int)",
+        " $7::int, $8::int, $9::int, $10::int, $11::int, true)",
         params, COUNT_OF(params));
 }
 
@@ -78,6 +78,18 @@ void store_sweep_limits(struct call_item *c, const char *after, const char *most
 {
     const char *const params[] = {after, most};
     ask(c, "SELECT hansard_api.sweep_limits($1::text, $2::int)", params, COUNT_OF(params));
+}
+
+void store_jobs_lost(struct call_item *c, const struct store_jobs *j)
+{
+    const char *const params[] = {j->worker, j->conversations, j->turn_nos, j->attempts};
+    ask(c, "SELECT hansard_api.jobs_lost($1::uuid, $2::uuid[], $3::int[], $4::int[])", params,
+        COUNT_OF(params));
+}
+
+void store_count_jobs(struct call_item *c)
+{
+    ask(c, "SELECT hansard_api.count_jobs()", NULL, 0);
 }
 
 void store_make_partitions(struct call_item *c)

@@ -33,7 +33,7 @@ void store_cancel_job(struct call_item *c, const struct store_job *job, const ch
  * int[]. */
 void store_jobs_ended(struct call_item *c, const char *conversations, const char *turn_nos);
 
-/* "{version,granted,target}". ERR_WORKER_LOST: this id was declared dead; take a new one. Numbers
+/* "{version,granted,target,cancels}". ERR_WORKER_LOST: this id was declared dead; take a new one. Numbers
  * as decimal text; before may be NULL. What they mean: lease_permits in sql/functions. */
 struct store_lease {
     const char *worker, *name, *version, *beat_no, *before;
@@ -51,5 +51,11 @@ struct store_quota {
     const char *turns, *ahead;
 };
 void store_take_quota(struct call_item *c, const struct store_quota *q);
+/* "{1,3}": which of these are the worker's own no more. Arrays as text, one element a job. */
+struct store_jobs {
+    const char *worker, *conversations, *turn_nos, *attempts;
+};
+void store_jobs_lost(struct call_item *c, const struct store_jobs *j);
+void store_count_jobs(struct call_item *c); /* "{queued,ready,calls}" */
 /* The key to go on after; NULL: the end was reached. */
 void store_sweep_limits(struct call_item *c, const char *after, const char *most);
