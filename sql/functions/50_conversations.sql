@@ -133,6 +133,7 @@ BEGIN
     IF held IS NOT NULL THEN
         PERFORM hansard.settle_holds(held, used);
     END IF;
+    DELETE FROM hansard.webhooks w WHERE w.conversation_id = ANY (ids);
     -- The fingerprint is a hash without salt: it would tell whether certain words were asked.
     UPDATE hansard.turns t SET address = NULL, fingerprint = '' WHERE t.conversation_id = ANY (ids);
     GET DIAGNOSTICS turns = ROW_COUNT;
