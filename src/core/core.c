@@ -40,8 +40,11 @@ static bool open_rooms(struct core *core, const struct llm_events *events, struc
     if (!models_open(&core->models, core->config, events, e))
         return false;
     core->db = db_open(core->config, e);
-    if (core->db)
+    const struct hooks_options hooks = {
+        .config = core->config, .db = core->db, .keeper = &core->keeper};
+    if (core->db && hooks_init(&core->hooks, &hooks, e))
         return true;
+    db_close(core->db);
     models_fini(&core->models);
     return false;
 }
@@ -77,6 +80,7 @@ struct core *core_open(const struct config *c, struct err *e)
     const struct keeper_options keeper = {
         .config = c, .db = core->db, .timers = core->timers, .gate = &core->gate};
     keeper_init(&core->keeper, &keeper);
+    hooks_start(&core->hooks);
     return core;
 }
 
@@ -143,6 +147,7 @@ void core_close(struct core *c)
     timers_stop(c->timers);
     gate_close(&c->gate);
     models_stop(&c->models);
+    hooks_stop(&c->hooks);
     keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);
     /* With a call still on its way, others will find out that we are gone: it might open a turn yet. */
     if (db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS))
@@ -152,6 +157,7 @@ void core_close(struct core *c)
     free(c->leaving.text);
     for (struct list_node *n; (n = list_first(&c->turns));)
         turn_free(CONTAINER_OF(n, struct turn, node));
+    hooks_fini(&c->hooks);
     keeper_fini(&c->keeper);
     history_fini(&c->history);
     line_fini(&c->line);

@@ -13,6 +13,7 @@
 #include "core/core.h"
 #include "core/gate.h"
 #include "core/history.h"
+#include "core/hooks.h"
 #include "core/keeper.h"
 #include "core/line.h"
 #include "core/meter.h"
@@ -30,6 +31,7 @@ struct core {
     struct history history;
     struct timer forgetting; /* what history has kept for long */
     struct keeper keeper;
+    struct hooks hooks;
     struct call_item leaving;
 
     pthread_mutex_t lock;
