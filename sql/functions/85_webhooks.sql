@@ -79,7 +79,7 @@ BEGIN
     SELECT hansard.uuid_v7(noted_at), noted_at, 'webhook_given_up',
            (SELECT c.user_id FROM hansard.conversations c WHERE c.conversation_id = conversation),
            jsonb_build_object('job_id', conversation || '-' || turn, 'attempts', note_webhook_given_up.attempts,
-                              'host', substring(note_webhook_given_up.url FROM '^https://([^/?#]+)'));
+                              'host', substring(note_webhook_given_up.url FROM '(?i)^https://([^/?#]+)'));
 END
 $$;
 COMMENT ON FUNCTION hansard.note_webhook_given_up(uuid, integer, text, integer) IS

@@ -2,10 +2,12 @@
 
 import json
 import signal
+import time
 
 import pytest
 
 from lib.metrics import scrape
+from lib.program import PATIENCE
 from lib.receiver import SECRET, Receiver
 from lib.wait import until
 
@@ -17,7 +19,7 @@ GIVEN_UP = "SELECT detail FROM hansard.audit_events WHERE kind = 'webhook_given_
 def receiver(tmp_path):
     running = Receiver(
         tmp_path,
-        {"/fails": [500, 204], "/redirects": [307], "/gone": [410], "/hangs": [None], "/refuses": [404]},
+        {"/fails": [500, 204], "/redirects": [307], "/gone": [410], "/hangs": [None], "/refuses": [404], "/endless": ["endless"]},
     )
     yield running
     running.close()
@@ -99,6 +101,29 @@ def test_what_becomes_of_messages(stack, sender, receiver, job, session):
     assert receiver.connections == len(receiver.messages)
 
 
+def not_delivered(place):
+    lines = [json.loads(line) for line in place.log_lines()]
+    return [line for line in lines if line["event"] == "webhook_not_delivered"]
+
+
+def test_answers_have_their_bounds(stack, sender, receiver, job, session):
+    """Ten seconds for all of it, and 64 KiB of what follows the status. Others are served meanwhile."""
+    place = sender()
+    hanging = [job(place, f"{session} {n}", receiver.url("/hangs")) for n in range(3)]
+    endless = job(place, f"{session} endless", receiver.url("/endless"))
+    until(lambda: len(receiver.of("/hangs")) == 3 and left(stack, endless) == [], seconds=15)
+    assert 65536 <= receiver.flooded < 16 * 1048576  # what the sockets' buffers took is among it
+    for n in range(3):
+        job(place, f"{session} more {n}", receiver.url("/takes"))
+    until(lambda: len(receiver.of("/takes")) == 3, seconds=9)
+    assert not_delivered(place) == []
+    began = int(receiver.of("/hangs")[0].headers["webhook-timestamp"])
+    lines = until(lambda: len(not_delivered(place)) == 3 and not_delivered(place), seconds=12)
+    assert {(line["status"], line["reason"]) for line in lines} == {(0, "Timeout was reached")}
+    assert 9 < time.time() - began < 12 * PATIENCE
+    until(lambda: all(0 < left(stack, turn)[0].due_in.total_seconds() < 8 for turn in hanging))
+
+
 def test_what_is_not_sent(stack, sender, worker, receiver, job, session):
     """To a host that is not configured; about what was erased; by a worker without webhooks."""
     idle = worker()
@@ -129,9 +154,9 @@ def test_a_certificate_that_nobody_knows_is_refused(stack, worker, receiver, job
     try:
         place = worker(webhook_hosts=receiver.host, webhook_secret=SECRET, webhook_test_ca=stranger.ca)
         turn = job(place, session, receiver.url("/"))
-        until(lambda: [line for line in place.log_lines() if "webhook_not_delivered" in line], seconds=15)
+        until(lambda: not_delivered(place), seconds=15)
     finally:
         stranger.close()
     assert receiver.messages == []
-    (line,) = [json.loads(line) for line in place.log_lines() if "webhook_not_delivered" in line]
+    (line,) = not_delivered(place)
     assert (line["status"], line["job"]) == (0, f"{turn.conversation_id}-1")

@@ -1,6 +1,7 @@
 """Receiver: an https server that takes webhooks, with a certificate that nobody but a test trusts."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.server
@@ -38,12 +39,17 @@ class Message:
 
 
 class Receiver:
-    """answers: {path: statuses, one for each request; the last one stays}; what is not there is answered 204."""
+    """answers: {path: statuses, one for each request; the last one stays}; what is not there is answered 204.
+
+    None: it is never answered; "endless": with 200 and a text that does not end.
+    """
 
     def __init__(self, folder, answers=()):
         self.ca = str(folder / "ca.pem")
         self.messages = []
         self.connections = 0
+        self.flooded = 0  # bytes of endless answers
+        self.is_over = threading.Event()
         self._answers = {path: list(statuses) for path, statuses in dict(answers).items()}
         key = str(folder / "key.pem")
         subprocess.run(
@@ -71,6 +77,7 @@ class Receiver:
         return [message for message in self.messages if message.path == path]
 
     def close(self):
+        self.is_over.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -90,13 +97,25 @@ class Receiver:
                 statuses = receiver._answers.get(self.path, [204])
                 status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
                 if status is None:
-                    time.sleep(60)  # as one that hangs; its thread ends with the test
+                    receiver.is_over.wait(60)  # as one that hangs
+                    return
+                if status == "endless":
+                    self.flood()
+                    return
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", receiver.url("/elsewhere"))
                 if status != 204:
                     self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def flood(self):
+                """200, and then a text without end, until nobody reads it any more."""
+                self.send_response(200)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    while not receiver.is_over.is_set():
+                        receiver.flooded += self.wfile.write(b"x" * 16384)
 
             def log_message(self, *_words):
                 pass

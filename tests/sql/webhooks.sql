@@ -1,6 +1,6 @@
 -- Messages about jobs that have ended: due, taken, delivered, sent again, given up; and gone with what is erased.
 BEGIN;
-SELECT plan(72);
+SELECT plan(76);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.caller('ann', 'free');
@@ -105,7 +105,7 @@ SELECT ok(happened_at BETWEEN now() AND clock_timestamp(), '... now') FROM hansa
 
 SELECT is(help.outcomes('w', '{"session": "own", "caller": "ann"}'), 'accepted', 'a caller asks');
 SELECT is(help.finishes('{"session": "own", "caller": "ann"}'), 'finished', '... and is answered');
-SELECT pg_temp.queue('own', 'https://hooks.example:8443', 'ann');
+SELECT pg_temp.queue('own', 'HTTPS://hooks.example:8443', 'ann');
 UPDATE hansard.webhooks SET attempts = 6;
 SELECT is(array_agg(attempts), '{7}', 'the seventh attempt') FROM pg_temp.claim();
 SELECT is(pg_temp.finish(7, false), 'retried', '... is not the last');
@@ -161,6 +161,24 @@ UPDATE hansard.turns t SET state = 'cancelled', error_code = 'turn_cancelled', f
 FROM hansard.sessions s WHERE s.session_id = 'e' AND t.conversation_id = s.conversation_id;
 SELECT is(ROW(payload::json ->> 'type', payload::json -> 'data' ->> 'error'), ROW('job.cancelled'::text, 'turn_cancelled'::text),
           'a job that was cancelled is told of') FROM pg_temp.claim();
+
+-- Among many: plans were made above, when there was next to nothing.
+DELETE FROM hansard.webhooks;
+INSERT INTO hansard.webhooks (conversation_id, turn_no, url, attempts, next_at, created_at)
+SELECT s.conversation_id, n, 'https://hooks.example', 0, now() + n * interval '1 s', now()
+FROM generate_series(2, 5000) AS n, hansard.sessions s WHERE s.session_id = 'c';
+SELECT pg_temp.queue('c');
+CREATE FUNCTION pg_temp.rows_read() RETURNS bigint
+LANGUAGE sql
+AS $$ SELECT coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0) FROM pg_stat_xact_user_tables
+      WHERE relid = 'hansard.webhooks'::regclass $$;
+CREATE TEMP TABLE mark AS SELECT pg_temp.rows_read() AS rows;
+SELECT is(array_agg(turn), '{1}', 'of five thousand, the one that is due is taken') FROM pg_temp.claim();
+SELECT cmp_ok(pg_temp.rows_read() - rows, '<=', 5::bigint, '... and little else is read') FROM mark;
+UPDATE mark SET rows = pg_temp.rows_read();
+SELECT is(hansard_api.end_webhook(conversation_id, 1, 1, false, 5000) || hansard_api.end_webhook(conversation_id, 1, 1, true, NULL),
+          'retrieddelivered', 'it is ended') FROM hansard.sessions WHERE session_id = 'c';
+SELECT cmp_ok(pg_temp.rows_read() - rows, '<=', 5::bigint, '... by its key') FROM mark;
 
 -- Who may.
 SELECT is(help.tries('hansard_app', 'SELECT FROM hansard.webhooks'), '42501', 'workers see no message that they did not take');
