@@ -148,6 +148,7 @@ BEGIN
     SET cancels = w.cancels + 1
     WHERE w.worker_id = (SELECT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (ids) AND j.worker_id IS NOT NULL);
     DELETE FROM hansard.jobs j WHERE j.conversation_id = ANY (ids);
+    DELETE FROM hansard.webhooks w WHERE w.conversation_id = ANY (ids);
     -- The fingerprint is a hash without salt: it would tell whether certain words were asked.
     UPDATE hansard.turns t SET address = NULL, fingerprint = '' WHERE t.conversation_id = ANY (ids);
     GET DIAGNOSTICS turns = ROW_COUNT;
