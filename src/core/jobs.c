@@ -260,6 +260,22 @@ void jobs_end(struct jobs *j, struct turn *t)
     list_remove(&j->running, &t->running);
     pthread_mutex_unlock(&j->lock);
     metrics_add(METRIC_JOBS_RUNNING, 0, -1);
+    const struct job_ref ref = {t->accept.ref.conversation, t->accept.ref.turn_no};
+    watch_tell(&j->core->watch, &ref);
+    hooks_wake(&j->core->hooks);
+}
+
+bool jobs_has(struct jobs *j, const struct job_ref *ref)
+{
+    bool has = false;
+    pthread_mutex_lock(&j->lock);
+    for (struct list_node *n = list_first(&j->running); n && !has; n = list_next(&j->running, n)) {
+        const struct turn_ref *own = &turn_of(n)->accept.ref;
+        const struct job_ref here = {own->conversation, own->turn_no};
+        has = job_ref_equals(&here, ref);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return has;
 }
 
 bool jobs_is_handed_back(struct jobs *j, const struct turn *t)

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "base/timer.h"
+#include "core/job_ref.h"
 #include "db/claim.h"
 
 struct core;
@@ -57,5 +58,6 @@ void jobs_look(struct jobs *j);
 /* For core/turn: a claimed turn runs, until it is written. */
 void jobs_begin(struct jobs *j, struct turn *t);
 void jobs_end(struct jobs *j, struct turn *t);
+bool jobs_has(struct jobs *j, const struct job_ref *ref); /* does it run here? */
 /* The call came to nothing: is that no fault of the job's, so that it goes back into the queue? */
 bool jobs_is_handed_back(struct jobs *j, const struct turn *t);
