@@ -167,6 +167,7 @@ BEGIN
         SELECT f.*,
                CASE WHEN f.session_key IS NULL THEN 'HS401'
                     WHEN f.known_fingerprint <> f.fingerprint THEN 'HS422'
+                    WHEN f.is_job AND f.known_request = f.request_id THEN 'stored'
                     WHEN f.is_job AND f.known_state IS NOT NULL THEN 'known'
                     WHEN f.known_state IN ('completed', 'failed', 'cancelled') THEN 'replayed'
                     WHEN f.known_turn = f.open_turn AND f.open_worker = worker AND f.known_request = f.request_id THEN 'again'
@@ -251,8 +252,8 @@ BEGIN
     END IF;
     IF true = ANY (paid) AND (has_others OR refusals IS NOT NULL) THEN
         PERFORM hansard.give_quota_back(
-            -- A turn that is open by an earlier call of the same request was paid for by the same.
-            ARRAY(SELECT CASE WHEN paid[d.item] AND (d.verdict NOT IN ('new', 'queued', 'again', 'takeover')
+            -- A turn that is there by an earlier call of the same request was paid for by the same.
+            ARRAY(SELECT CASE WHEN paid[d.item] AND (d.verdict NOT IN ('new', 'queued', 'stored', 'again', 'takeover')
                                                      OR refusals[d.item] IS NOT NULL)
                               THEN limit_keys[d.item] END
                   FROM unnest(drafts) d),
@@ -297,7 +298,7 @@ BEGIN
         FROM unnest(drafts) d
         WHERE d.verdict = 'takeover' AND t.conversation_id = d.conversation_id AND t.turn_no = d.turn_no;
         UPDATE hansard.sessions s
-        SET open_worker = worker, last_activity = decided_at
+        SET open_worker = worker, last_activity = greatest(decided_at, s.last_activity)
         FROM unnest(drafts) d
         WHERE d.verdict = 'takeover' AND s.session_key = d.session_key;
         UPDATE hansard.holds h
@@ -416,22 +417,22 @@ BEGIN
     IF has_others THEN
         RETURN QUERY
         SELECT d.item,
-               CASE WHEN refusals[d.item] IS NOT NULL THEN refusals[d.item]
-                    WHEN d.verdict = 'known' AND t.request_id = request_ids[d.item]::uuid THEN 'queued'
-                    ELSE d.verdict END, d.session_key, d.conversation_id,
+               coalesce(refusals[d.item], CASE d.verdict WHEN 'stored' THEN 'queued' ELSE d.verdict END),
+               d.session_key, d.conversation_id,
                d.turn_no, d.attempt::integer, NULL::text[], NULL::integer, m.text, t.model, t.prompt_tokens, t.completion_tokens,
                t.error_code, tiers[d.item],
                CASE WHEN (quotas[d.item]).remaining IS NOT NULL THEN bursts[d.item] END,
                ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer,
                (quotas[d.item]).remaining, (quotas[d.item]).reset_ms,
-               CASE refusals[d.item] WHEN 'HS429' THEN (quotas[d.item]).retry_after_ms
-                                     WHEN 'HS432' THEN 1000
-                                     ELSE (allowances[d.item]).retry_after_ms END,
+               CASE coalesce(refusals[d.item], d.verdict) WHEN 'HS429' THEN (quotas[d.item]).retry_after_ms
+                                                          WHEN 'HS432' THEN 1000
+                                                          WHEN 'HS433' THEN 1000
+                                                          ELSE (allowances[d.item]).retry_after_ms END,
                (allowances[d.item]).tokens_limit, (allowances[d.item]).tokens_remaining, (allowances[d.item]).reset_ms,
-               CASE d.verdict WHEN 'queued' THEN 'queued' ELSE t.state::text END
+               CASE WHEN d.verdict <> 'queued' THEN t.state::text WHEN refusals[d.item] IS NULL THEN 'queued' END
         FROM unnest(drafts) d
         LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
-                           WHERE d.verdict IN ('replayed', 'known') AND t.conversation_id = d.conversation_id
+                           WHERE d.verdict IN ('replayed', 'stored', 'known') AND t.conversation_id = d.conversation_id
                              AND t.turn_no = d.turn_no LIMIT 1) AS t ON true
         LEFT JOIN LATERAL (SELECT m.text FROM hansard.messages m
                            WHERE d.verdict = 'replayed' AND t.state = 'completed' AND m.conversation_id = t.conversation_id
@@ -456,8 +457,9 @@ COMMENT ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, byt
     'reply, or error_code), queued (a job: stored, now or by an earlier call of the same request), known (a job: its key has '
     'a turn, whose status is told), HS401 (unknown or revoked key), HS422 (the key was used for another request), HS429 (rate '
     'limit; retry_after_ms), HS430 (as many turns open as the tier allows), HS431 (the day''s tokens are used up or '
-    'reserved), HS432 (as many jobs as a caller may have), HS433 (no room for jobs). quota_* and tokens_* tell what the caller may still ask, whatever the outcome. All but accepted and queued store nothing and cost no quota. A repeat of the very request that opened a '
-    'turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
+    'reserved), HS432 (as many jobs as a caller may have), HS433 (no room for jobs). quota_* and tokens_* tell what the caller '
+    'may still ask, whatever the outcome. All but accepted and queued store nothing and cost no quota. A repeat of the very '
+    'request that opened a turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
     'Raises HS503 when the worker itself is not registered or was declared dead.';
 GRANT EXECUTE ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
                                                    bytea[], text[], uuid[], integer[], boolean[], boolean[], text[],

@@ -72,6 +72,11 @@ BEGIN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'HS503';
     END IF;
     IF known IS NOT NULL THEN
+        -- Waits for their sessions, for nobody would look again.
+        PERFORM FROM hansard.sessions s
+        WHERE s.session_key = ANY (ARRAY(SELECT j.session_key FROM hansard.jobs j
+                                         WHERE j.worker_id = worker AND j.conversation_id <> ALL (known)))
+        ORDER BY s.session_key FOR UPDATE;
         PERFORM hansard.requeue_jobs(worker, false, known);
     END IF;
     -- At most one job of a session is ready.
@@ -102,7 +107,7 @@ BEGIN
         WHERE s.session_key = c.session_key
     ), turned AS (
         UPDATE hansard.turns t
-        SET state = 'running', worker_id = worker, attempt = t.attempt + 1
+        SET state = 'running', worker_id = worker, attempt = t.attempt + 1, started_at = decided_at
         FROM claimed c
         WHERE t.conversation_id = c.conversation_id AND t.turn_no = c.turn_no AND t.state = 'queued'
         RETURNING c.*, t.attempt, t.request_id, t.accepted_at
@@ -121,13 +126,13 @@ $$;
 COMMENT ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[]) IS
     'Opens jobs that are ready, the longest queued first: for a worker, so many at most, with so much of the history as the '
     'model is shown, in messages and bytes. What finish_turns wants to know of each, its words, the history before them, its '
-    'caller, the request that queued it, and how long it has waited. known: when the reply to an earlier claim was lost, the conversations in which the worker runs a job; what it '
-    'claimed besides goes back into the queue. Raises HS503 when the worker '
-    'is not registered or was declared dead.';
+    'caller, the request that queued it, and how long it has waited. known: the conversations in which the worker runs a job; '
+    'what it claimed besides, in a call whose reply was lost, goes back into the queue. Raises HS503 when the worker is not '
+    'registered or was declared dead.';
 GRANT EXECUTE ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[]) TO hansard_app;
 
-CREATE OR REPLACE FUNCTION hansard.hand_back(workers uuid[], session_keys bytea[], turn_nos integer[], attempts integer[],
-                                             states text[]) RETURNS integer[]
+CREATE OR REPLACE FUNCTION hansard.hand_back(workers uuid[], session_keys bytea[], conversation_ids uuid[], turn_nos integer[],
+                                             attempts integer[], states text[]) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -141,12 +146,12 @@ DECLARE
     handed integer[];
 BEGIN
     WITH open AS MATERIALIZED (
-        SELECT b.item::integer, s.session_key, s.conversation_id, b.turn_no, b.attempt
-        FROM unnest(workers, session_keys, turn_nos, attempts, states) WITH ORDINALITY
-             AS b (worker, session_key, turn_no, attempt, state, item)
-        CROSS JOIN LATERAL (SELECT s.* FROM hansard.sessions s
+        SELECT b.item::integer, b.session_key, b.conversation_id, b.turn_no, b.attempt
+        FROM unnest(workers, session_keys, conversation_ids, turn_nos, attempts, states) WITH ORDINALITY
+             AS b (worker, session_key, conversation_id, turn_no, attempt, state, item)
+        CROSS JOIN LATERAL (SELECT FROM hansard.sessions s
                             WHERE b.state = 'queued' AND s.session_key = b.session_key AND s.open_turn = b.turn_no
-                              AND s.open_worker = b.worker LIMIT 1) AS s
+                              AND s.open_worker = b.worker AND s.conversation_id = b.conversation_id LIMIT 1) AS s
     ), turned AS (
         UPDATE hansard.turns t
         SET state = 'queued', worker_id = NULL
@@ -169,54 +174,62 @@ BEGIN
     RETURN handed;
 END
 $$;
-COMMENT ON FUNCTION hansard.hand_back(uuid[], bytea[], integer[], integer[], text[]) IS
+COMMENT ON FUNCTION hansard.hand_back(uuid[], bytea[], uuid[], integer[], integer[], text[]) IS
     'Puts running jobs back into the queue, to the place they had: those elements whose state is queued, if worker and attempt '
     'are theirs. The items that were. The sessions are locked by the caller.';
 
 CREATE OR REPLACE FUNCTION hansard.requeue_jobs(dead uuid, is_death boolean, kept uuid[] DEFAULT '{}') RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    ended_at timestamptz := clock_timestamp();
-    keys     bytea[] := ARRAY(SELECT j.session_key FROM hansard.jobs j
-                             WHERE j.worker_id = dead AND j.conversation_id <> ALL (kept));
-    given_up uuid[];
+    ended_at  timestamptz := clock_timestamp();
+    keys      bytea[] := ARRAY(SELECT j.session_key FROM hansard.jobs j
+                               WHERE j.worker_id = dead AND j.conversation_id <> ALL (kept));
+    requeued  integer;
+    given_up  uuid[]; -- conversations
     their_nos integer[];
-    requeued integer;
 BEGIN
     IF keys = '{}' THEN
         RETURN 0;
     END IF;
     -- What somebody else has locked is found next time.
     keys := ARRAY(SELECT s.session_key FROM hansard.sessions s
-                  WHERE s.session_key = ANY (keys) AND s.open_worker = dead
-                  ORDER BY s.session_key FOR UPDATE SKIP LOCKED);
-    UPDATE hansard.jobs j
-    SET deaths = j.deaths + is_death::integer, is_ready = j.deaths + is_death::integer < 3, worker_id = NULL
-    WHERE j.session_key = ANY (keys) AND j.worker_id = dead;
-    GET DIAGNOSTICS requeued = ROW_COUNT;
-
-    SELECT array_agg(j.conversation_id), array_agg(j.turn_no) INTO given_up, their_nos
-    FROM hansard.jobs j WHERE j.session_key = ANY (keys) AND j.deaths >= 3;
-    UPDATE hansard.turns t
-    SET state = CASE WHEN j.deaths >= 3 THEN 'failed'::hansard.turn_state ELSE 'queued' END,
-        worker_id = CASE WHEN j.deaths >= 3 THEN t.worker_id END,
-        error_code = CASE WHEN j.deaths >= 3 THEN 'worker_lost' END,
-        finished_at = CASE WHEN j.deaths >= 3 THEN ended_at END
-    FROM hansard.jobs j
-    JOIN hansard.sessions s ON s.session_key = j.session_key AND s.open_turn = j.turn_no
-    WHERE j.session_key = ANY (keys) AND t.conversation_id = j.conversation_id AND t.turn_no = j.turn_no
-      AND t.state = 'running';
-    UPDATE hansard.sessions s
-    SET open_turn = NULL, open_worker = NULL,
-        jobs = s.jobs - (s.conversation_id = ANY (coalesce(given_up, '{}')))::integer,
-        unanswered = s.unanswered + (s.conversation_id = ANY (coalesce(given_up, '{}')))::integer
-    WHERE s.session_key = ANY (keys);
+                  WHERE s.session_key = ANY (keys) ORDER BY s.session_key FOR UPDATE SKIP LOCKED);
+    WITH left_over AS (
+        UPDATE hansard.jobs j
+        SET deaths = j.deaths + is_death::integer, is_ready = j.deaths + is_death::integer < 3, worker_id = NULL
+        WHERE j.worker_id = dead AND j.session_key = ANY (keys)
+        RETURNING j.session_key, j.conversation_id, j.turn_no, NOT j.is_ready AS is_over
+    ), turned AS (
+        UPDATE hansard.turns t
+        SET state = CASE WHEN l.is_over THEN 'failed'::hansard.turn_state ELSE 'queued' END,
+            worker_id = CASE WHEN l.is_over THEN dead END,
+            error_code = CASE WHEN l.is_over THEN 'worker_lost' END,
+            finished_at = CASE WHEN l.is_over THEN ended_at END
+        FROM left_over l
+        WHERE t.conversation_id = l.conversation_id AND t.turn_no = l.turn_no
+    ), freed AS (
+        UPDATE hansard.sessions s
+        SET open_turn = NULL, open_worker = NULL, jobs = s.jobs - l.is_over::integer,
+            unanswered = s.unanswered + l.is_over::integer
+        FROM left_over l
+        WHERE s.session_key = l.session_key
+    ), released AS (
+        DELETE FROM hansard.holds h
+        USING left_over l
+        WHERE l.is_over AND h.conversation_id = l.conversation_id AND h.turn_no = l.turn_no
+    )
+    SELECT count(*), array_agg(l.conversation_id) FILTER (WHERE l.is_over), array_agg(l.turn_no) FILTER (WHERE l.is_over)
+    INTO requeued, given_up, their_nos
+    FROM left_over l;
     IF given_up IS NOT NULL THEN
-        DELETE FROM hansard.holds h USING unnest(given_up, their_nos) AS g (conversation_id, turn_no)
-        WHERE h.conversation_id = g.conversation_id AND h.turn_no = g.turn_no;
         PERFORM hansard.forget_jobs(given_up, their_nos);
         PERFORM hansard.make_ready(keys);
     END IF;
@@ -225,7 +238,8 @@ END
 $$;
 COMMENT ON FUNCTION hansard.requeue_jobs(uuid, boolean, uuid[]) IS
     'Puts the jobs of a worker that is dead, or leaves, back into the queue, to the places they had. With the third death of a '
-    'worker that ran it a job fails: worker_lost. Jobs of conversations to be kept stay as they are. The number of jobs; some may be left whose sessions are locked.';
+    'worker that ran it a job fails: worker_lost. Jobs of conversations to be kept stay as they are. The number of jobs; some '
+    'may be left whose sessions are locked.';
 
 CREATE OR REPLACE FUNCTION hansard_api.jobs_lost(worker uuid, conversation_ids uuid[], turn_nos integer[], attempts integer[])
 RETURNS integer[]
@@ -233,14 +247,16 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 BEGIN
     RETURN ARRAY(
         SELECT a.item::integer
         FROM unnest(conversation_ids, turn_nos, attempts) WITH ORDINALITY AS a (conversation_id, turn_no, attempt, item)
-        WHERE NOT EXISTS (SELECT FROM hansard.turns t
-                          WHERE t.conversation_id = a.conversation_id AND t.turn_no = a.turn_no AND t.attempt = a.attempt
-                            AND t.worker_id = jobs_lost.worker AND t.state = 'running')
+        LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
+                           WHERE t.conversation_id = a.conversation_id AND t.turn_no = a.turn_no LIMIT 1) AS t ON true
+        WHERE (t.state = 'running' AND t.worker_id = jobs_lost.worker AND t.attempt = a.attempt) IS NOT TRUE
         ORDER BY a.item);
 END
 $$;
@@ -253,19 +269,22 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 BEGIN
     RETURN ARRAY(
         SELECT a.item::integer
         FROM unnest(conversation_ids, turn_nos) WITH ORDINALITY AS a (conversation_id, turn_no, item)
-        WHERE NOT EXISTS (SELECT FROM hansard.turns t
-                          WHERE t.conversation_id = a.conversation_id AND t.turn_no = a.turn_no
-                            AND t.state IN ('queued', 'running'))
+        LEFT JOIN LATERAL (SELECT t.state FROM hansard.turns t
+                           WHERE t.conversation_id = a.conversation_id AND t.turn_no = a.turn_no LIMIT 1) AS t ON true
+        WHERE (t.state IN ('queued', 'running')) IS NOT TRUE
         ORDER BY a.item);
 END
 $$;
 COMMENT ON FUNCTION hansard_api.jobs_ended(uuid[], integer[]) IS
-    'Which of these turns have ended, or are not there, by their places (1, 2 …). It tells nothing else, so it asks for no owner.';
+    'Which of these turns have ended, or are not there, by their places (1, 2 …). It tells nothing else, so it asks for no '
+    'owner.';
 GRANT EXECUTE ON FUNCTION hansard_api.jobs_ended(uuid[], integer[]) TO hansard_app;
 
 CREATE OR REPLACE FUNCTION hansard_api.count_jobs() RETURNS integer[]

@@ -30,7 +30,7 @@ BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
     decided_at := clock_timestamp();
     IF 'queued' = ANY (states) THEN
-        written := hansard.hand_back(workers, session_keys, turn_nos, attempts, states);
+        written := hansard.hand_back(workers, session_keys, conversation_ids, turn_nos, attempts, states);
     END IF;
 
     -- Open, as far as the session knows; the turn's own row has the last word.
@@ -57,7 +57,7 @@ BEGIN
     ), turned AS (
         UPDATE hansard.turns t
         SET state = c.state::hansard.turn_state, finished_at = decided_at, model = models[c.item],
-            first_byte_at = t.accepted_at + first_bytes_ms[c.item] * interval '1 ms',
+            first_byte_at = coalesce(t.started_at, t.accepted_at) + first_bytes_ms[c.item] * interval '1 ms',
             model_attempts = call_counts[c.item], prompt_tokens = prompt_counts[c.item],
             completion_tokens = completion_counts[c.item], error_code = error_codes[c.item]
         FROM closing c
@@ -108,7 +108,8 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT f.item::integer,
-           CASE WHEN t.worker_id = f.worker AND t.attempt = f.attempt AND t.state = f.state::hansard.turn_state THEN 'finished'
+           CASE WHEN coalesce(t.worker_id, f.worker) = f.worker AND t.attempt = f.attempt
+                     AND t.state = f.state::hansard.turn_state THEN 'finished'
                 WHEN t.state = 'cancelled' THEN 'HS499'
                 ELSE 'HS503' END,
            false
@@ -122,10 +123,10 @@ $$;
 COMMENT ON FUNCTION hansard_api.finish_turns(uuid[], bytea[], uuid[], integer[], integer[], text[], text[], text[],
                                              integer[], integer[], text[], integer[], integer[]) IS
     'Closes turns: one element of each array is one turn. Arguments: worker, session key, conversation, turn and attempt '
-    'as accept_turns or claim_jobs gave them; completed, failed, or queued (a job that is handed back); the answer (completed); model, tokens (NULL: not known); error code '
-    '(failed); milliseconds from accept to first byte; calls to the model. '
-    'Outcomes: finished (written, now or by an earlier call; has_next: a job of its conversation may be claimed now), HS499 (it was cancelled meanwhile), HS503 (it is not this '
-    'worker''s any more). All but finished write nothing.';
+    'as accept_turns or claim_jobs gave them; completed, failed, or queued (a job that is handed back); the answer (completed); '
+    'model, tokens (NULL: not known); error code (failed); milliseconds from accept or claim to first byte; calls to the model. '
+    'Outcomes: finished (written, now or by an earlier call; has_next: the next job of its conversation may be claimed now), '
+    'HS499 (it was cancelled meanwhile), HS503 (it is not this worker''s any more). All but finished write nothing.';
 GRANT EXECUTE ON FUNCTION hansard_api.finish_turns(uuid[], bytea[], uuid[], integer[], integer[], text[], text[], text[],
                                                    integer[], integer[], text[], integer[], integer[]) TO hansard_app;
 

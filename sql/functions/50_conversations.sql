@@ -123,25 +123,32 @@ BEGIN
     END IF;
     erased_at := clock_timestamp();
 
-    PERFORM hansard.note_cancels(ids);
     DELETE FROM hansard.sessions s WHERE s.session_key = of_session;
-    DELETE FROM hansard.jobs j WHERE j.conversation_id = ANY (ids);
     UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (ids);
     UPDATE hansard.turns t
     SET state = 'cancelled', error_code = 'turn_cancelled', finished_at = erased_at
     WHERE t.conversation_id = ANY (ids) AND t.state IN ('queued', 'running');
     GET DIAGNOSTICS open_turns = ROW_COUNT;
-    -- Its model goes on and tells nobody, so it costs what was reserved: who erases spends no less than who waits.
+    -- Its model goes on and tells nobody, so it costs what was reserved: who erases spends no less than who waits. A job that
+    -- is queued costs nothing.
     WITH released AS (
         DELETE FROM hansard.holds h
         WHERE h.conversation_id = ANY (ids)
-        RETURNING h.limit_key, CASE WHEN h.worker_id = hansard.nobody() OR hansard.is_alive(h.worker_id, erased_at)
-                                     THEN h.tokens ELSE 0 END AS tokens
+        RETURNING h.limit_key,
+                  CASE WHEN hansard.is_alive(coalesce((SELECT j.worker_id FROM hansard.jobs j
+                                                       WHERE j.conversation_id = h.conversation_id AND j.turn_no = h.turn_no),
+                                                      h.worker_id), erased_at)
+                       THEN h.tokens ELSE 0 END AS tokens
     )
     SELECT array_agg(r.limit_key), array_agg(r.tokens) INTO held, used FROM released r;
     IF held IS NOT NULL THEN
         PERFORM hansard.settle_holds(held, used);
     END IF;
+    UPDATE hansard.workers w
+    SET cancels = w.cancels + 1
+    WHERE w.worker_id = (SELECT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (ids) AND j.worker_id IS NOT NULL);
+    DELETE FROM hansard.jobs j WHERE j.conversation_id = ANY (ids);
+    DELETE FROM hansard.webhooks w WHERE w.conversation_id = ANY (ids);
     -- The fingerprint is a hash without salt: it would tell whether certain words were asked.
     UPDATE hansard.turns t SET address = NULL, fingerprint = '' WHERE t.conversation_id = ANY (ids);
     GET DIAGNOSTICS turns = ROW_COUNT;

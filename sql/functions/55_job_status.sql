@@ -2,23 +2,6 @@
 
 SET LOCAL ROLE hansard_owner;
 
-CREATE OR REPLACE FUNCTION hansard.note_cancels(conversation_ids uuid[]) RETURNS void
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- One worker after another, in their order.
-    PERFORM FROM hansard.workers w
-    WHERE w.worker_id IN (SELECT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (conversation_ids))
-    ORDER BY w.worker_id FOR UPDATE;
-    UPDATE hansard.workers w
-    SET cancels = w.cancels + 1
-    WHERE w.worker_id IN (SELECT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (conversation_ids));
-END
-$$;
-COMMENT ON FUNCTION hansard.note_cancels(uuid[]) IS
-    'Workers that run a job of these conversations will see by their heartbeats that something was cancelled.';
-
 CREATE OR REPLACE FUNCTION hansard.job_place(of_conversation uuid, of_turn integer) RETURNS integer
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -58,7 +41,8 @@ BEGIN
         SELECT t.state NOT IN ('queued', 'running') AS ended, t.conversation_id || '-' || t.turn_no AS job_id, c.session_id,
                t.turn_no AS turn, t.state AS status, hansard.job_place(t.conversation_id, t.turn_no) AS position,
                t.attempt AS attempts, hansard.iso_time(t.accepted_at) AS queued_at,
-               hansard.iso_time(t.first_byte_at) AS first_byte_at, hansard.iso_time(t.finished_at) AS finished_at,
+               hansard.iso_time(CASE WHEN t.is_job THEN t.started_at ELSE t.accepted_at END) AS started_at,
+               hansard.iso_time(t.finished_at) AS finished_at,
                (SELECT m.text FROM hansard.messages m
                 WHERE m.conversation_id = t.conversation_id AND m.turn_no = t.turn_no AND m.position = 2) AS response,
                t.model,

@@ -8,7 +8,9 @@ COMMENT ON COLUMN hansard.sessions.jobs IS
     'and the session begins no new conversation.';
 
 ALTER TABLE hansard.turns ADD COLUMN is_job boolean NOT NULL DEFAULT false;
+ALTER TABLE hansard.turns ADD COLUMN started_at timestamptz;
 COMMENT ON COLUMN hansard.turns.is_job IS 'Accepted to be answered in the background; else its caller waited.';
+COMMENT ON COLUMN hansard.turns.started_at IS 'When a worker last claimed the job; NULL: not yet, or it is no job.';
 COMMENT ON COLUMN hansard.turns.attempt IS
     'Rises when a worker claims the job, or takes the turn over; with worker_id it fences late results. 0: not claimed yet.';
 
@@ -28,6 +30,7 @@ CREATE TABLE hansard.jobs (
 CREATE INDEX jobs_ready ON hansard.jobs (queued_at) WHERE is_ready;
 CREATE INDEX jobs_worker ON hansard.jobs (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX jobs_owner ON hansard.jobs (limit_key);
+CREATE INDEX jobs_running ON hansard.jobs (worker_id) WHERE worker_id IS NOT NULL;
 COMMENT ON TABLE hansard.jobs IS
     'Jobs that are queued or running; a row is deleted when its job ends. Small and hot: what lasts is in turns and messages.';
 COMMENT ON COLUMN hansard.jobs.conversation_id IS 'Conversation of the turn.';
@@ -49,5 +52,8 @@ COMMENT ON COLUMN hansard.holds.worker_id IS
 
 ALTER TYPE hansard.accept_draft ADD ATTRIBUTE is_blocked boolean;
 ALTER TYPE hansard.accept_draft ADD ATTRIBUTE said_at timestamptz;
+COMMENT ON TYPE hansard.accept_draft IS
+    'What is to become of one item of accept_turns. verdict: new, again, takeover, replayed, waiting, or an SQLSTATE; of a '
+    'job queued, stored, known, or an SQLSTATE.';
 
 RESET ROLE;

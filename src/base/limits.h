@@ -29,4 +29,5 @@
 #define LIMIT_LLM_ATTEMPTS 3
 #define LIMIT_LLM_PROBE_BYTES 65536 /* of the answer to a probe of the model server */
 #define LIMIT_WEBHOOK_URL_BYTES 2000
+#define LIMIT_WEBHOOK_ANSWER_BYTES 65536 /* headers and text of a receiver's answer */
 #define LIMIT_RETRY_AFTER_MS 10000 /* what a model server may ask us to wait within one turn */

@@ -58,6 +58,8 @@
       "Probes of a model server that is down, by result.", "result", "ok,failed")                  \
     X(COUNTER, LLM_STATE_CHANGES, "hansard_llm_state_changes_total",                               \
       "Changes of a model server's state.", "to", "up,trial,down")                                 \
+    X(COUNTER, WEBHOOKS, "hansard_webhooks_total", "Webhooks sent, by what became of them.",       \
+      "result", "delivered,retried,given_up")                                                      \
     X(COUNTER, LANE_CALLS, "hansard_lane_calls_total", "Database calls, by kind.", "kind",         \
       "accept,finish,single")                                                                      \
     X(COUNTER, LANE_ERRORS, "hansard_lane_errors_total", "Database calls that failed, by kind.",   \

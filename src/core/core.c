@@ -53,8 +53,11 @@ static bool open_rooms(struct core *core, const struct llm_events *events, struc
     if (!models_open(&core->models, core->config, events, e))
         return false;
     core->db = db_open(core->config, e);
-    if (core->db)
+    const struct hooks_options hooks = {
+        .config = core->config, .db = core->db, .keeper = &core->keeper};
+    if (core->db && hooks_init(&core->hooks, &hooks, e))
         return true;
+    db_close(core->db);
     models_fini(&core->models);
     return false;
 }
@@ -99,6 +102,7 @@ struct core *core_open(const struct config *c, struct err *e)
     backlog_init(&core->backlog, core);
     jobs_init(&core->jobs, core);
     keeper_init(&core->keeper, &keeper);
+    hooks_start(&core->hooks);
     return core;
 }
 
@@ -169,6 +173,7 @@ void core_close(struct core *c)
     timers_stop(c->timers);
     gate_close(&c->gate);
     models_stop(&c->models);
+    hooks_stop(&c->hooks);
     keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);
     /* With a call still on its way, others will find out that we are gone: it might open a turn yet. */
     if (db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS))
@@ -180,6 +185,7 @@ void core_close(struct core *c)
         turn_free(CONTAINER_OF(n, struct turn, node));
     jobs_fini(&c->jobs);
     backlog_fini(&c->backlog);
+    hooks_fini(&c->hooks);
     keeper_fini(&c->keeper);
     history_fini(&c->history);
     watch_fini(&c->watch);

@@ -1,6 +1,6 @@
 /* core — the worker's parts, opened and closed in order.
  *
- * Does:      holds lanes, model loop, gate, line and keeper together; tells whether the worker is ready.
+ * Does:      holds lanes, model loop, gate, line, keeper and hooks together; tells whether the worker is ready.
  * Does not:  know HTTP.
  * Threads:   open, drain and close in main; the rest from any.
  * Owns:      all of them.

@@ -14,6 +14,7 @@
 #include "core/core.h"
 #include "core/gate.h"
 #include "core/history.h"
+#include "core/hooks.h"
 #include "core/jobs.h"
 #include "core/keeper.h"
 #include "core/line.h"
@@ -36,6 +37,7 @@ struct core {
     struct keeper keeper;
     struct jobs jobs;
     struct backlog backlog;
+    struct hooks hooks;
     struct call_item leaving;
 
     pthread_mutex_t lock;

@@ -96,3 +96,17 @@ void store_make_partitions(struct call_item *c)
 {
     ask(c, "SELECT hansard_api.make_partitions()", NULL, 0);
 }
+
+void store_claim_webhooks(struct call_item *c, const char *worker, const char *most)
+{
+    const char *const params[] = {worker, most};
+    ask(c, "SELECT hansard_api.claim_webhooks($1::uuid, $2::int)", params, COUNT_OF(params));
+}
+
+void store_end_webhook(struct call_item *c, const struct store_webhook_end *w)
+{
+    const char *const params[] = {w->conversation, w->turn, w->attempts, w->is_delivered,
+                                  w->retry_ms};
+    ask(c, "SELECT hansard_api.end_webhook($1::uuid, $2::int, $3::int, $4::boolean, $5::bigint)",
+        params, COUNT_OF(params));
+}

@@ -43,7 +43,17 @@ void store_lease_permits(struct call_item *c, const struct store_lease *l);
 
 void store_leave(struct call_item *c, const char *worker); /* closes what it left open */
 void store_reap_workers(struct call_item *c);              /* number of dead workers buried */
-void store_make_partitions(struct call_item *c);           /* number made */
+/* {"claims": […]}, each with conversation, turn, url, attempts, payload. ERR_WORKER_LOST: this id is not
+ * registered. */
+void store_claim_webhooks(struct call_item *c, const char *worker, const char *most);
+/* "delivered", "retried" or "given_up"; NULL: it is not this attempt's any more. Numbers as decimal text. */
+struct store_webhook_end {
+    const char *conversation, *turn, *attempts;
+    const char *is_delivered; /* "true" or "false" */
+    const char *retry_ms;     /* NULL: not delivered, and never to be sent again */
+};
+void store_end_webhook(struct call_item *c, const struct store_webhook_end *w);
+void store_make_partitions(struct call_item *c); /* number made */
 /* "{granted,retry_after_ms,ahead}" of so many turns of one caller, and of so many expected; NULL: he is
  * not limited, or not known. Numbers as decimal text. */
 struct store_quota {
