@@ -9,6 +9,7 @@ ALTER ROLE hansard_auditor SET default_transaction_read_only = on;
 -- a month that is left out of one is left out of all.
 ALTER ROLE hansard_auditor SET enable_partitionwise_join = on;
 ALTER ROLE hansard_auditor SET enable_partitionwise_aggregate = on;
+ALTER ROLE hansard_auditor SET work_mem = '64MB';
 ALTER ROLE hansard_auditor SET jit = off;
 
 DO $$
@@ -48,5 +49,12 @@ CREATE INDEX messages_time ON hansard.messages USING brin (created_at) WITH (aut
 -- Once a conversation, not once a turn.
 CREATE INDEX conversations_user ON hansard.conversations (user_id, conversation_id);
 CREATE INDEX audit_events_time ON hansard.audit_events (happened_at);
+
+CREATE TYPE hansard.message_place AS (
+    conversation_id uuid,
+    turn_no         integer,
+    "position"      smallint
+);
+COMMENT ON TYPE hansard.message_place IS 'Key of a message: what search hands from one step to the next.';
 
 RESET ROLE;

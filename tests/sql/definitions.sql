@@ -89,7 +89,7 @@ SELECT set_eq($$SELECT unnest(setconfig) COLLATE "default" FROM pg_db_role_setti
                 WHERE setrole = 'hansard_auditor'::regrole AND setdatabase = 0$$,
                   $$VALUES ('idle_in_transaction_session_timeout=60s'), ('jit=off'), ('lock_timeout=5s'),
                     ('statement_timeout=60s'), ('default_transaction_read_only=on'), ('enable_partitionwise_join=on'),
-                    ('enable_partitionwise_aggregate=on')$$,
+                    ('enable_partitionwise_aggregate=on'), ('work_mem=64MB')$$,
                   'an auditor''s have theirs, and only read');
 SELECT is_empty($$SELECT name FROM functions f JOIN pg_proc p USING (oid), unnest(p.proconfig) AS c
                   WHERE c ~ '^(synchronous_commit|fsync|statement_timeout|lock_timeout|session_replication_role)='$$,
