@@ -1,6 +1,6 @@
 -- What has to hold for every object of the schema, those to come included.
 BEGIN;
-SELECT plan(25);
+SELECT plan(28);
 
 CREATE TEMP VIEW functions AS
 SELECT p.oid, p.oid::regprocedure::text AS name, p.prosecdef AS is_definer, p.prosqlbody IS NOT NULL AS is_parsed,
@@ -24,6 +24,9 @@ SELECT is_empty($$SELECT name, path FROM functions WHERE path !~ '^pg_catalog, '
 SELECT is_empty($$SELECT name FROM functions WHERE schema IN ('hansard_api', 'hansard_admin') AND NOT is_definer$$,
                 'what others call runs as the owner');
 SELECT is_empty($$SELECT name FROM functions WHERE schema = 'hansard' AND is_definer$$, '... and nothing else does');
+SELECT is_empty($$SELECT f.name FROM functions f JOIN pg_proc p USING (oid), unnest(coalesce(p.proacl, '{=X/postgres}')) AS g
+                  WHERE f.is_definer AND (f.path IS NULL OR f.path !~ '^pg_catalog, ([a-z_]+, )*pg_temp$')
+                     OR g::text LIKE '=%'$$, 'none of them finds what its caller has put in the way, none is for PUBLIC');
 SELECT is_empty($$SELECT name FROM functions WHERE obj_description(oid, 'pg_proc') IS NULL$$,
                 'each function has a comment');
 
@@ -67,6 +70,10 @@ SELECT set_eq($$SELECT a.attname::text COLLATE "default" FROM pg_index i
                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
                 WHERE i.indrelid = 'hansard.sessions'::regclass$$, $$VALUES ('session_key')$$,
               'only the key of a session is indexed, so that it stays in its page');
+SELECT is_empty($$SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+                  JOIN pg_am a ON a.oid = x.relam JOIN tables t ON t.oid = i.indrelid
+                  WHERE t.relname ~ '^(turns|messages)(_[0-9]{6})?$' AND a.amname <> 'brin' AND NOT i.indisunique$$,
+                'no turn pays for a reader''s index but those of block ranges');
 SELECT is(string_agg(relname, ' ') COLLATE "default", 'rate_limits',
           'the counters of limits are lost in a crash, nothing else is') FROM tables WHERE relpersistence <> 'p';
 SELECT is_empty($$SELECT tgrelid::regclass, tgname FROM pg_trigger g JOIN tables t ON t.oid = g.tgrelid
@@ -78,6 +85,12 @@ SELECT set_eq($$SELECT unnest(setconfig) COLLATE "default" FROM pg_db_role_setti
                   $$VALUES ('idle_in_transaction_session_timeout=10s'), ('jit=off'), ('lock_timeout=2s'),
                     ('statement_timeout=5s'), ('synchronous_commit=on')$$,
                   'a worker''s statements have their limits, and its commits are durable');
+SELECT set_eq($$SELECT unnest(setconfig) COLLATE "default" FROM pg_db_role_setting
+                WHERE setrole = 'hansard_auditor'::regrole AND setdatabase = 0$$,
+                  $$VALUES ('idle_in_transaction_session_timeout=60s'), ('jit=off'), ('lock_timeout=5s'),
+                    ('statement_timeout=60s'), ('default_transaction_read_only=on'), ('enable_partitionwise_join=on'),
+                    ('enable_partitionwise_aggregate=on'), ('work_mem=64MB')$$,
+                  'an auditor''s have theirs, and only read');
 SELECT is_empty($$SELECT name FROM functions f JOIN pg_proc p USING (oid), unnest(p.proconfig) AS c
                   WHERE c ~ '^(synchronous_commit|fsync|statement_timeout|lock_timeout|session_replication_role)='$$,
                 '... which no function changes');

@@ -1,6 +1,6 @@
 -- Who may do what: workers call functions, auditors read views, and nobody else does anything.
 BEGIN;
-SELECT plan(51);
+SELECT plan(88);
 
 -- Tables, not views: the planner must not try what is on neither list.
 CREATE TEMP TABLE tables AS
@@ -49,14 +49,21 @@ SELECT is_empty($$SELECT name FROM functions
 SELECT is_empty($$SELECT name FROM functions
                   WHERE schema = 'hansard_api' AND help.tries('hansard_app', 'SELECT ' || call) = '42501'$$,
                 '... and everything inside');
-SELECT is_empty($$SELECT name FROM functions WHERE help.tries('hansard_auditor', 'SELECT ' || call) <> '42501'$$,
-                'hansard_auditor may call nothing');
+SELECT is_empty($$SELECT name FROM functions
+                  WHERE schema <> 'hansard_audit' AND help.tries('hansard_auditor', 'SELECT ' || call) <> '42501'$$,
+                'hansard_auditor may call nothing outside hansard_audit');
+SELECT is_empty($$SELECT name FROM functions
+                  WHERE schema = 'hansard_audit' AND help.tries('hansard_auditor', 'SELECT ' || call) = '42501'$$,
+                '... and everything inside');
+SELECT is_empty($$SELECT f.name FROM functions f JOIN pg_proc p USING (oid)
+                  WHERE f.schema = 'hansard_audit' AND p.provolatile = 'v'$$, '... where nothing writes');
 SELECT is_empty($$SELECT name FROM functions WHERE has_function_privilege('public', oid, 'EXECUTE')$$,
                 'PUBLIC may call nothing');
 SELECT is_empty($$SELECT f.name, g.grantee::regrole FROM functions f JOIN pg_proc p USING (oid),
                   aclexplode(p.proacl) AS g
                   WHERE g.grantee <> 'hansard_owner'::regrole
-                    AND NOT (g.grantee = 'hansard_app'::regrole AND f.schema = 'hansard_api')$$,
+                    AND NOT (g.grantee = 'hansard_app'::regrole AND f.schema = 'hansard_api')
+                    AND NOT (g.grantee = 'hansard_auditor'::regrole AND f.schema = 'hansard_audit')$$,
                 'nobody else may call anything');
 SELECT is_empty($$SELECT f.name FROM functions f JOIN pg_proc p USING (oid), aclexplode(p.proacl) AS g
                   WHERE g.is_grantable AND g.grantee <> 'hansard_owner'::regrole$$, '... or pass it on');
@@ -87,6 +94,39 @@ SELECT is_empty($$SELECT c.oid::regclass, p FROM pg_class c,
                     AND (has_table_privilege('hansard_auditor', c.oid, p) OR has_table_privilege('hansard_app', c.oid, p)
                          OR has_table_privilege('hansard_app', c.oid, 'SELECT'))$$,
                 '... and only they, and only read');
+CREATE TEMP TABLE views AS
+SELECT c.oid::regclass::text AS name,
+       (SELECT quote_ident(attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1) AS first_column
+FROM pg_class c WHERE c.relnamespace = 'hansard_audit'::regnamespace AND c.relkind = 'v';
+SELECT cmp_ok(count(*), '>=', 9::bigint, 'there are views to try') FROM views;
+SELECT is_empty($$SELECT name FROM views WHERE help.tries('hansard_auditor', 'SELECT * FROM ' || name) <> 'done'$$,
+                'hansard_auditor may read each of them');
+SELECT is_empty($$SELECT name, role, verb FROM views, roles, verbs
+                  WHERE (role = 'hansard_app' OR verb NOT LIKE 'SELECT%' AND verb NOT IN ('LOCK', 'REFERENCES', 'TRUNCATE', 'GRANT')
+                         OR verb = 'SELECT FOR UPDATE')
+                    AND help.tries(role, format(statement, name, first_column)) <> '42501'
+                    -- What the statement is not made for is refused before anybody asks who wants it.
+                    AND help.tries(role, format(statement, name, first_column)) NOT IN ('42809', '0A000', '55000')$$,
+                '... and write to none, and hansard_app may do neither');
+SELECT is(help.tries('hansard_auditor', 'SET default_transaction_read_only = off'), 'done',
+          'that its transactions only read is a habit of its own, which the refusals here do not need');
+
+-- Going around.
+SELECT is(help.tries(role, format('SET %s', setting)), '42501', format('%s may not SET %s', role, setting))
+FROM roles, unnest('{session_replication_role = replica,allow_system_table_mods = on,zero_damaged_pages = on,
+                     log_statement = none}'::text[]) AS setting;
+SELECT is_empty($$SELECT t.name, r.role FROM tables t, roles r
+                  WHERE help.tries(r.role, format('ALTER TABLE %s DISABLE TRIGGER ALL', t.name)) <> '42501'
+                     OR help.tries(r.role, format('ALTER TABLE %s DISABLE RULE mine', t.name)) <> '42501'
+                     OR help.tries(r.role, format('ALTER TABLE %s OWNER TO %s', t.name, r.role)) <> '42501'$$,
+                'neither may take a table''s guards away, nor the table');
+SELECT is(help.tries(role, statement), '42501', format('%s may not: %s', role, statement))
+FROM roles, unnest(ARRAY[
+    'CREATE TEMP TABLE mine ()', 'ALTER ROLE hansard_auditor SUPERUSER', 'GRANT hansard_owner TO hansard_auditor',
+    'ALTER DATABASE ' || current_database() || ' SET row_security = off', 'COPY (SELECT 1) TO PROGRAM ''cat''', 'COPY (SELECT 1) TO ''/tmp/mine''', 'SELECT pg_read_file(''/etc/passwd'')',
+    'ALTER SCHEMA hansard_audit RENAME TO mine', 'DROP SCHEMA hansard_audit CASCADE', 'SELECT pg_ls_dir(''.'')',
+    'CREATE EVENT TRIGGER mine ON sql_drop EXECUTE FUNCTION suppress_redundant_updates_trigger()'
+]) AS statement;
 
 -- Becoming somebody else.
 SELECT is(help.tries(role, 'SET ROLE hansard_owner'), '42501', format('%s cannot become the owner', role)) FROM roles;

@@ -231,3 +231,8 @@ EXCEPTION WHEN OTHERS THEN
     RETURN CASE SQLSTATE WHEN 'DONE0' THEN 'done' ELSE SQLSTATE END;
 END
 $$;
+
+-- How a statement would be done.
+CREATE FUNCTION help.plan_of(statement text) RETURNS SETOF text
+LANGUAGE plpgsql
+AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || statement; END $$;

@@ -1,0 +1,130 @@
+-- Words of the transcript, found. No turn pays for it: what is written is in no index of words. An operator's nightly run
+-- makes one for each partition, of what was said up to midnight (UTC); what came later is read through, which is a day of
+-- one partition, found by the block range index. See docs/audit.md, "Search".
+
+SET LOCAL ROLE hansard_owner;
+
+-- As the index has it: changing it takes new indexes. The ceiling keeps any text within what a tsvector can hold.
+CREATE OR REPLACE FUNCTION hansard.words(of_text text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN to_tsvector('pg_catalog.simple'::regconfig, left(of_text, 100000));
+COMMENT ON FUNCTION hansard.words(text) IS
+    'What search looks for words in: the first 100,000 characters, in lower case, in no language''s ways.';
+
+CREATE OR REPLACE FUNCTION hansard.word_indexes()
+RETURNS TABLE (partition_name text, begins timestamptz, ends timestamptz, index_name text, indexed_until timestamptz, is_valid boolean)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT c.relname::text, to_date(right(c.relname, 6), 'YYYYMM')::timestamptz,
+           (to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month')::timestamptz, x.relname::text,
+           to_date(right(x.relname, 8), 'YYYYMMDD')::timestamptz, x.indisvalid AND x.indisready
+    FROM pg_inherits h
+    JOIN pg_class c ON c.oid = h.inhrelid
+    LEFT JOIN (SELECT i.indrelid, i.indisvalid, i.indisready, n.relname
+               FROM pg_index i JOIN pg_class n ON n.oid = i.indexrelid WHERE n.relname ~ '^messages_[0-9]{6}_words_[0-9]{8}$') AS x
+        ON x.indrelid = c.oid
+    WHERE h.inhparent = 'hansard.messages'::regclass;
+END
+$$;
+COMMENT ON FUNCTION hansard.word_indexes() IS
+    'Partitions of messages with their indexes of words, by their names: a row each, and one for a partition without.';
+
+CREATE OR REPLACE FUNCTION hansard_admin.word_index_statements() RETURNS SETOF text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    midnight timestamptz := date_trunc('day', clock_timestamp());
+    part     record;
+    name     text;
+BEGIN
+    RETURN QUERY SELECT format('DROP INDEX CONCURRENTLY IF EXISTS hansard.%I', w.index_name)
+                 FROM hansard.word_indexes() w WHERE NOT w.is_valid;
+    FOR part IN
+        SELECT w.partition_name, w.begins, w.ends, max(w.indexed_until) FILTER (WHERE w.is_valid) AS indexed_until,
+               coalesce(array_agg(w.index_name) FILTER (WHERE w.is_valid), '{}') AS index_names
+        FROM hansard.word_indexes() w
+        WHERE w.begins < midnight
+        GROUP BY w.partition_name, w.begins, w.ends
+        ORDER BY w.begins
+    LOOP
+        -- Two days after its month only what long conversations have still to say comes in, and that is read through. An index
+        -- keeps words that were erased; so it is made anew.
+        CONTINUE WHEN part.indexed_until >= least(midnight, part.ends + interval '2 days')
+                  AND NOT EXISTS (SELECT FROM hansard.audit_events e
+                                  WHERE e.kind LIKE '%erased' AND e.happened_at >= part.indexed_until AND e.happened_at < midnight
+                                    AND (e.detail -> 'conversation_ids' IS NULL
+                                         OR EXISTS (SELECT FROM jsonb_array_elements_text(e.detail -> 'conversation_ids') AS id
+                                                    WHERE id::uuid >= hansard.uuid_floor(part.begins)
+                                                      AND id::uuid < hansard.uuid_floor(part.ends))));
+        name := format('%s_words_%s', part.partition_name, to_char(midnight, 'YYYYMMDD'));
+        CONTINUE WHEN name = ANY (part.index_names);
+        RETURN NEXT format('CREATE INDEX CONCURRENTLY %I ON hansard.%I USING gin (hansard.words(text)) WITH (fastupdate = off)'
+                           ' WHERE created_at < %L', name, part.partition_name, midnight);
+        RETURN QUERY SELECT format('DROP INDEX CONCURRENTLY hansard.%I', old)
+                     FROM unnest(part.index_names) AS old;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION hansard_admin.word_index_statements() IS
+    'What is to be done so that search need not read what was said before today (UTC): statements for psql''s \gexec, each to be '
+    'run by itself and in their order, by one session at a time. None: nothing is to be done.';
+
+CREATE OR REPLACE FUNCTION hansard_audit.search(words text, from_at timestamptz DEFAULT now() - interval '1 month',
+                                                to_at timestamptz DEFAULT 'infinity', most integer DEFAULT 100)
+RETURNS SETOF hansard_audit.transcript
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET work_mem = '64MB'
+SET jit = off
+AS $$
+DECLARE
+    wanted tsquery := websearch_to_tsquery('pg_catalog.simple', words);
+    parts  text;
+    found  hansard.message_place[];
+BEGIN
+    IF coalesce(numnode(wanted), 0) = 0 THEN
+        RAISE EXCEPTION 'no words to search for' USING ERRCODE = 'HS400';
+    END IF;
+    IF coalesce(most NOT BETWEEN 1 AND 1000, true) THEN
+        RAISE EXCEPTION 'a search gives 1 to 1000 messages' USING ERRCODE = 'HS400';
+    END IF;
+    -- A conversation has no words from before it began: later partitions are left out. Earlier ones are not, but have
+    -- little of the time asked for, as their block range indexes know. Times are parameters, so that the planner sees that they
+    -- are within what an index holds.
+    SELECT string_agg(format('(SELECT conversation_id, turn_no, "position", created_at FROM hansard.%I'
+                             ' WHERE created_at >= $2 AND created_at < $3 AND %s AND hansard.words(text) @@ $1'
+                             ' ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4)', p.partition_name, slice), ' UNION ALL ')
+    INTO parts
+    FROM (SELECT w.partition_name, coalesce(max(w.indexed_until) FILTER (WHERE w.is_valid), '-infinity') AS indexed_until
+          FROM hansard.word_indexes() w
+          WHERE w.begins < to_at
+          GROUP BY w.partition_name) AS p
+    CROSS JOIN LATERAL (VALUES (format('created_at < %L', p.indexed_until), from_at < p.indexed_until),
+                               (format('created_at >= %L', p.indexed_until), to_at > p.indexed_until)) AS v (slice, is_asked)
+    WHERE v.is_asked;
+    IF parts IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('SELECT array_agg(ROW(f.conversation_id, f.turn_no, f."position")::hansard.message_place)'
+                   ' FROM (SELECT * FROM (%s) AS p ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4) AS f', parts)
+    INTO found USING wanted, from_at, to_at, most;
+    RETURN QUERY
+    SELECT t.*
+    FROM unnest(found) AS f
+    JOIN hansard_audit.transcript t USING (conversation_id, turn_no, "position")
+    ORDER BY t.said_at DESC, t.turn_no DESC, t."position" DESC;
+END
+$$;
+COMMENT ON FUNCTION hansard_audit.search(text, timestamptz, timestamptz, integer) IS
+    'The newest messages with these words that were said from a time on and before another: rows of transcript, at most so many '
+    '(1000). Words as in a web search: all of them; "one after the other"; this or that; -not this. Upper and lower case are '
+    'the same, forms of a word are not. HS400: no words, or too many messages asked for.';
+GRANT EXECUTE ON FUNCTION hansard_audit.search(text, timestamptz, timestamptz, integer) TO hansard_auditor;
+
+RESET ROLE;
