@@ -1,6 +1,6 @@
--- Who may do what: workers call functions, auditors read views, and nobody else does anything.
+-- Who may do what: workers call functions, auditors read views and call what checks, and nobody else does anything.
 BEGIN;
-SELECT plan(51);
+SELECT plan(53);
 
 -- Tables, not views: the planner must not try what is on neither list.
 CREATE TEMP TABLE tables AS
@@ -49,14 +49,21 @@ SELECT is_empty($$SELECT name FROM functions
 SELECT is_empty($$SELECT name FROM functions
                   WHERE schema = 'hansard_api' AND help.tries('hansard_app', 'SELECT ' || call) = '42501'$$,
                 '... and everything inside');
-SELECT is_empty($$SELECT name FROM functions WHERE help.tries('hansard_auditor', 'SELECT ' || call) <> '42501'$$,
-                'hansard_auditor may call nothing');
+SELECT is_empty($$SELECT name FROM functions
+                  WHERE schema <> 'hansard_audit' AND help.tries('hansard_auditor', 'SELECT ' || call) <> '42501'$$,
+                'hansard_auditor may call nothing outside hansard_audit');
+SELECT is_empty($$SELECT name FROM functions
+                  WHERE schema = 'hansard_audit' AND help.tries('hansard_auditor', 'SELECT ' || call) = '42501'$$,
+                '... and everything inside');
+SELECT is_empty($$SELECT name FROM functions JOIN pg_proc p USING (oid)
+                  WHERE schema = 'hansard_audit' AND p.provolatile = 'v'$$, '... which changes nothing');
 SELECT is_empty($$SELECT name FROM functions WHERE has_function_privilege('public', oid, 'EXECUTE')$$,
                 'PUBLIC may call nothing');
 SELECT is_empty($$SELECT f.name, g.grantee::regrole FROM functions f JOIN pg_proc p USING (oid),
                   aclexplode(p.proacl) AS g
                   WHERE g.grantee <> 'hansard_owner'::regrole
-                    AND NOT (g.grantee = 'hansard_app'::regrole AND f.schema = 'hansard_api')$$,
+                    AND NOT (g.grantee = 'hansard_app'::regrole AND f.schema = 'hansard_api')
+                    AND NOT (g.grantee = 'hansard_auditor'::regrole AND f.schema = 'hansard_audit')$$,
                 'nobody else may call anything');
 SELECT is_empty($$SELECT f.name FROM functions f JOIN pg_proc p USING (oid), aclexplode(p.proacl) AS g
                   WHERE g.is_grantable AND g.grantee <> 'hansard_owner'::regrole$$, '... or pass it on');
