@@ -151,6 +151,7 @@ BEGIN
                           WHEN s.is_erased AND h.session_id IS NOT NULL THEN 'words taken away, but not by erasing the conversation'
                           WHEN NOT s.is_erased AND h.conversation_id IS NOT NULL AND h.session_id IS NULL
                               THEN 'session id taken away, but not by erasing the conversation'
+                          WHEN NOT isfinite(s.created_at) OR (s.n = 1 AND NOT isfinite(h.created_at)) THEN 'chain broken'
                           WHEN hansard.chain_hash(
                                    CASE WHEN s.n > 1 THEN s.before
                                         ELSE hansard.chain_start(wanted, h.session_key, h.created_at) END,

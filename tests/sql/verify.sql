@@ -1,6 +1,6 @@
 -- What hansard_audit.verify says of a conversation, whole, changed in every way, erased, and gone.
 BEGIN;
-SELECT plan(46);
+SELECT plan(47);
 SELECT help.worker('w');
 SELECT help.caller('ann', 'free');
 
@@ -68,6 +68,7 @@ SELECT is(pg_temp.after('UPDATE hansard.messages SET text = NULL, salt = NULL' |
 SELECT is(pg_temp.after('UPDATE hansard.messages SET role = ''user''' || pg_temp.at(1, 2)), '1.2 chain broken', 'a role');
 SELECT is(pg_temp.after('UPDATE hansard.messages SET created_at = created_at + interval ''1 us''' || pg_temp.at(3, 2)),
           '3.2 chain broken', 'a time');
+SELECT is(pg_temp.after('UPDATE hansard.messages SET created_at = ''infinity''' || pg_temp.at(3, 2)), '3.2 chain broken', 'a time that is none');
 SELECT is(pg_temp.after('UPDATE hansard.messages SET chain_hash = sha256(chain_hash)' || pg_temp.at(1, 1)), '1.1 chain broken',
           'a chain hash');
 SELECT is(pg_temp.after('UPDATE hansard.messages SET chain_hash = sha256(chain_hash)' || pg_temp.at(3, 2)), '3.2 chain broken',
