@@ -74,9 +74,10 @@ GRANT SELECT ON hansard_audit.seal_heads TO hansard_auditor;
 CREATE OR REPLACE VIEW hansard_audit.chain_strays AS
 SELECT s.conversation_id FROM hansard.sessions s
 WHERE NOT EXISTS (SELECT FROM hansard.conversations c WHERE c.conversation_id = s.conversation_id)
+  AND NOT EXISTS (SELECT FROM hansard.seal_heads h WHERE h.conversation_id = s.conversation_id)
   AND NOT EXISTS (SELECT FROM hansard.dropped_months() d
                   WHERE s.conversation_id >= d.least_id AND s.conversation_id < d.beyond_id);
-COMMENT ON VIEW hansard_audit.chain_strays IS 'Conversations that a session speaks of and that are not there. None, if nobody has taken one away.';
+COMMENT ON VIEW hansard_audit.chain_strays IS 'Conversations that a session speaks of, no seal holds, and that are not there. None, if nobody has taken one away.';
 COMMENT ON COLUMN hansard_audit.chain_strays.conversation_id IS 'Conversation.';
 GRANT SELECT ON hansard_audit.chain_strays TO hansard_auditor;
 
