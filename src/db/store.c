@@ -65,3 +65,16 @@ void store_make_partitions(struct call_item *c)
 {
     ask(c, "SELECT hansard_api.make_partitions()", NULL, 0);
 }
+
+void store_seal(struct call_item *c, const char *every_ms, const char *settled_ms, const char *most)
+{
+    const char *const params[] = {every_ms, settled_ms, most};
+    ask(c, "SELECT hansard_api.seal($1::bigint, $2::bigint, $3::int)", params, COUNT_OF(params));
+}
+
+void store_sign_seal(struct call_item *c, const struct store_signature *s)
+{
+    const char *const params[] = {s->seal_no, s->hash, s->signature, s->key_id};
+    ask(c, "SELECT hansard_api.sign_seal($1::bigint, $2::bytea, $3::bytea, $4::text)", params,
+        COUNT_OF(params));
+}

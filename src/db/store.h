@@ -41,3 +41,10 @@ struct store_quota {
 void store_take_quota(struct call_item *c, const struct store_quota *q);
 /* The key to go on after; NULL: the end was reached. */
 void store_sweep_limits(struct call_item *c, const char *after, const char *most);
+/* JSON of the seal that was made (base/seal reads it); NULL: none was due. Numbers as decimal text. */
+void store_seal(struct call_item *c, const char *every_ms, const char *settled_ms,
+                const char *most);
+struct store_signature {
+    const char *seal_no, *hash, *signature, *key_id; /* bytes as "\\x…" */
+};
+void store_sign_seal(struct call_item *c, const struct store_signature *s); /* "t": it is kept */
