@@ -42,25 +42,33 @@ COMMENT ON COLUMN hansard_audit.chain.text_hash IS 'SHA-256 of salt and text.';
 COMMENT ON COLUMN hansard_audit.chain.chain_hash IS 'SHA-256 over the hash before it and this row.';
 GRANT SELECT ON hansard_audit.chain TO hansard_auditor;
 
--- The seam to retention: who drops partitions writes an event that names them, in the same transaction.
-CREATE OR REPLACE FUNCTION hansard.dropped_months() RETURNS TABLE (least_id uuid, beyond_id uuid)
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT hansard.uuid_floor(d.begins), hansard.uuid_floor(d.begins + interval '1 month')
-    FROM (SELECT DISTINCT to_date(right(e.detail ->> 'partition', 6), 'YYYYMM')::timestamp AT TIME ZONE 'UTC' AS begins,
-                 right(e.detail ->> 'partition', 6) AS month
-          FROM hansard.audit_events e
-          WHERE e.kind = 'partition_dropped' AND e.detail ->> 'partition' ~ '^messages_[0-9]{6}$') AS d
-    WHERE to_regclass('hansard.messages_' || d.month) IS NULL
-$$;
-COMMENT ON FUNCTION hansard.dropped_months() IS
-    'Ranges of conversations whose partition of messages was dropped by retention: it is not there, and an audit event '
-    'partition_dropped says {"partition": "messages_YYYYMM"}.';
+-- The seam to retention: who drops a partition writes an event that names it, in the same transaction. No functions of
+-- ours: those of a view run as whoever reads it.
+CREATE OR REPLACE VIEW hansard_audit.dropped_months AS
+SELECT d.month,
+       encode(substring(int8send((extract(epoch FROM d.begins) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea,
+              'hex')::uuid AS least_id,
+       encode(substring(int8send((extract(epoch FROM d.ends) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea,
+              'hex')::uuid AS beyond_id
+FROM (SELECT n.month, to_date(n.month, 'YYYYMM')::timestamp AT TIME ZONE 'UTC' AS begins,
+             (to_date(n.month, 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC' AS ends
+      FROM (SELECT DISTINCT right(e.detail ->> 'partition', 6) AS month
+            FROM hansard.audit_events e
+            WHERE e.kind = 'partition_dropped' AND e.detail ->> 'partition' ~ '^messages_2[0-9]{3}(0[1-9]|1[0-2])$') AS n
+     ) AS d
+WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
+                  WHERE s.nspname = 'hansard' AND c.relname = 'messages_' || d.month);
+COMMENT ON VIEW hansard_audit.dropped_months IS
+    'Months that retention has dropped: their partition of messages is not there, and an audit event partition_dropped '
+    'says {"partition": "messages_YYYYMM"}.';
+COMMENT ON COLUMN hansard_audit.dropped_months.month IS 'YYYYMM.';
+COMMENT ON COLUMN hansard_audit.dropped_months.least_id IS 'Conversations from this id on …';
+COMMENT ON COLUMN hansard_audit.dropped_months.beyond_id IS '… and before this one were in it.';
+GRANT SELECT ON hansard_audit.dropped_months TO hansard_auditor;
 
 CREATE OR REPLACE VIEW hansard_audit.seal_heads AS
 SELECT h.conversation_id, h.seal_no, h.messages, h.head,
-       EXISTS (SELECT FROM hansard.dropped_months() d
+       EXISTS (SELECT FROM hansard_audit.dropped_months d
                WHERE h.conversation_id >= d.least_id AND h.conversation_id < d.beyond_id) AS is_dropped
 FROM hansard.seal_heads h;
 COMMENT ON VIEW hansard_audit.seal_heads IS 'Leaves of the seals: what a conversation had come to.';
@@ -74,10 +82,12 @@ GRANT SELECT ON hansard_audit.seal_heads TO hansard_auditor;
 CREATE OR REPLACE VIEW hansard_audit.chain_strays AS
 SELECT s.conversation_id FROM hansard.sessions s
 WHERE NOT EXISTS (SELECT FROM hansard.conversations c WHERE c.conversation_id = s.conversation_id)
+  AND NOT EXISTS (SELECT FROM hansard.messages m WHERE m.conversation_id = s.conversation_id)
+  AND NOT EXISTS (SELECT FROM hansard.turns t WHERE t.conversation_id = s.conversation_id)
   AND NOT EXISTS (SELECT FROM hansard.seal_heads h WHERE h.conversation_id = s.conversation_id)
-  AND NOT EXISTS (SELECT FROM hansard.dropped_months() d
+  AND NOT EXISTS (SELECT FROM hansard_audit.dropped_months d
                   WHERE s.conversation_id >= d.least_id AND s.conversation_id < d.beyond_id);
-COMMENT ON VIEW hansard_audit.chain_strays IS 'Conversations that a session speaks of, no seal holds, and that are not there. None, if nobody has taken one away.';
+COMMENT ON VIEW hansard_audit.chain_strays IS 'Conversations of which nothing is left but that a session speaks of them. None, if nobody has taken one away.';
 COMMENT ON COLUMN hansard_audit.chain_strays.conversation_id IS 'Conversation.';
 GRANT SELECT ON hansard_audit.chain_strays TO hansard_auditor;
 
@@ -98,7 +108,7 @@ BEGIN
              OR EXISTS (SELECT FROM hansard.turns t WHERE t.conversation_id = wanted)
              OR EXISTS (SELECT FROM hansard.messages m WHERE m.conversation_id = wanted);
     IF NOT is_there THEN
-        dropped := EXISTS (SELECT FROM hansard.dropped_months() d WHERE wanted >= d.least_id AND wanted < d.beyond_id);
+        dropped := EXISTS (SELECT FROM hansard_audit.dropped_months d WHERE wanted >= d.least_id AND wanted < d.beyond_id);
         claimed := EXISTS (SELECT FROM hansard.seal_heads h WHERE h.conversation_id = wanted)
                 OR EXISTS (SELECT FROM hansard.sessions s WHERE s.conversation_id = wanted);
         RETURN QUERY SELECT CASE WHEN dropped THEN 'gone' WHEN claimed THEN 'broken' ELSE 'unknown' END,

@@ -2,8 +2,8 @@
 
 FILL = """
 CREATE TEMP TABLE filled ON COMMIT DROP AS
-SELECT n, hansard.uuid_v7(clock_timestamp()) AS id, 'filled ' || %(prefix)s || n AS session_id,
-       date_trunc('milliseconds', clock_timestamp()) - %(age)s::interval + n * interval '1 ms' AS begun,
+SELECT n, hansard.uuid_v7(clock_timestamp() + n * interval '1 ms') AS id, 'filled ' || %(prefix)s || n AS session_id,
+       date_trunc('milliseconds', clock_timestamp()) - %(age)s::interval + n * %(every)s::interval AS begun,
        NULL::bytea AS session_key, NULL::bytea AS head
 FROM generate_series(1, %(conversations)s) AS n;
 UPDATE filled SET session_key = hansard.session_key(NULL, session_id);
@@ -50,10 +50,10 @@ SELECT array_agg(id::text ORDER BY id) AS ids FROM filled
 """
 
 
-def fill(connection, conversations, turns, age="1 hour", prefix=""):
+def fill(connection, conversations, turns, age="1 hour", every="1 ms", prefix=""):
     """So many conversations of so many turns, every fifth of which failed; gives their ids in order. The last session of
     each is its own; nobody else may write meanwhile."""
-    values = {"conversations": conversations, "turns": turns, "age": age, "prefix": prefix}
+    values = {"conversations": conversations, "turns": turns, "age": age, "every": every, "prefix": prefix}
     with connection.cursor() as cursor:
         cursor.execute(FILL, values)
         return cursor.fetchone()[0]
