@@ -15,8 +15,12 @@ enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 int cli_serve(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
 int cli_keys(int argc, char **argv);
+int cli_audit(int argc, char **argv); /* hands on to the subcommands of its own */
 int cli_config(int argc, char **argv);
 int cli_version(int argc, char **argv);
+
+/* Of audit; argv[0] is theirs. 0: fine, 1: broken, 2: it could not be checked. */
+int cli_audit_verify(int argc, char **argv);
 
 /* Says what is wrong and where help is; CLI_USAGE. */
 int cli_misuse(const char *command, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"serve", "answer requests until SIGTERM", cli_serve},
     {"migrate", "bring the database to this program's schema", cli_migrate},
     {"keys", "add, list and revoke API keys; change tiers", cli_keys},
+    {"audit", "check that the record is what was written", cli_audit},
     {"config", "show the settings in force, or document all of them", cli_config},
     {"version", "print the version", cli_version},
 };

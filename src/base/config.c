@@ -6,6 +6,7 @@
 
 #include "base/base64.h"
 #include "base/mem.h"
+#include "base/seal.h"
 #include "base/utf8.h"
 
 enum kind { KIND_TEXT, KIND_SECRET, KIND_COUNT, KIND_BYTES, KIND_DURATION, KIND_CHOICE };
@@ -246,6 +247,12 @@ static bool check_shapes(struct config *c, struct err *e)
         if (*bases[i].text && !is_base_url(bases[i].text))
             return err_set(e, ERR_BAD_FIELD, "%s must be an http:// or https:// URL without query",
                            bases[i].variable);
+    if (*c->seal_key) {
+        struct seal_key *key = seal_key_private(c->seal_key, "HANSARD_SEAL_KEY", e);
+        seal_key_free(key);
+        if (!key)
+            return false;
+    }
     if (!addr_cidrs_parse(c->trusted_proxies, &c->trusted))
         return err_set(e, ERR_BAD_FIELD,
                        "HANSARD_TRUSTED_PROXIES must be at most %d addresses or CIDR blocks with "

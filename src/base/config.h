@@ -29,6 +29,9 @@
       "PostgreSQL through PgBouncer, as hansard_app. Required by serve.")                          \
     X(SECRET, migrate_url, "HANSARD_MIGRATE_URL", 0, 2000, "", "libpq URL",                        \
       "PostgreSQL directly, as a role that may create roles. Used by migrate and keys.")           \
+    X(SECRET, audit_url, "HANSARD_AUDIT_URL", 0, 2000, "", "libpq URL",                            \
+      "PostgreSQL directly, as hansard_auditor; may be a hot standby. Used by audit verify; "      \
+      "empty: HANSARD_MIGRATE_URL.")                                                               \
     X(COUNT, lanes, "HANSARD_LANES", 1, 64, "4", "connections",                                    \
       "Database lanes: connections to PgBouncer, each with its thread.")                           \
     X(DURATION, database_timeout, "HANSARD_DATABASE_TIMEOUT", 100, 60000, "6s", "duration",        \
@@ -97,6 +100,14 @@
     X(SECRET, webhook_secret, "HANSARD_WEBHOOK_SECRET", 0, 200, "", "text",                        \
       "What these messages are signed with: whsec_ and 24 to 64 bytes in base64. Required with "   \
       "HANSARD_WEBHOOK_HOSTS.")                                                                    \
+    X(DURATION, seal_interval, "HANSARD_SEAL_INTERVAL", 0, 604800000, "1h", "duration",            \
+      "How often what all conversations have come to is sealed; 0: this worker makes no seals.")   \
+    X(SECRET, seal_key, "HANSARD_SEAL_KEY", 0, 100, "", "Ed25519 key",                             \
+      "Private key that signs seals: 32 bytes, hexadecimal or base64; empty: they are not "        \
+      "signed.")                                                                                   \
+    X(TEXT, seal_public_key, "HANSARD_SEAL_PUBLIC_KEY", 0, 1000, "", "Ed25519 keys",               \
+      "Public keys whose signatures audit verify trusts, with commas between; empty: that of "     \
+      "HANSARD_SEAL_KEY.")                                                                         \
     X(CHOICE, log_level, "HANSARD_LOG_LEVEL", "debug|info|warn|error", 0, "info", "choice",        \
       "Least level that is logged.")
 

@@ -4,6 +4,7 @@
 #include <openssl/params.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Fetched once: looking an algorithm up costs more than hashing a key with it. */
 static EVP_MD *sha256;
@@ -74,6 +75,28 @@ struct hash hash_hmac_sha256(struct span key, const struct span *parts, size_t c
     return h;
 }
 
+struct hash hash_sha256_joined(const struct span *parts, size_t count)
+{
+    struct hash h;
+    unsigned size = 0;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestInit_ex2(ctx, algorithm(), NULL);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = EVP_DigestUpdate(ctx, parts[i].data, parts[i].len);
+    ok = ok && EVP_DigestFinal_ex(ctx, h.bytes, &size);
+    EVP_MD_CTX_free(ctx);
+    if (!ok)
+        abort(); /* out of memory */
+    assert(size == HASH_BYTES);
+    return h;
+}
+
+bool hash_is(const struct hash *h, const struct span *bytes)
+{
+    return bytes->data && bytes->len == HASH_BYTES &&
+           memcmp(h->bytes, bytes->data, HASH_BYTES) == 0;
+}
+
 void hash_hex(const struct hash *h, char out[2 * HASH_BYTES + 1])
 {
     static const char digits[] = "0123456789abcdef";
@@ -82,4 +105,26 @@ void hash_hex(const struct hash *h, char out[2 * HASH_BYTES + 1])
         out[2 * i + 1] = digits[h->bytes[i] & 15];
     }
     out[sizeof h->bytes * 2] = '\0';
+}
+
+static int digit_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool hash_from_hex(const char *text, size_t len, struct hash *out)
+{
+    struct hash h;
+    if (len != 2 * sizeof h.bytes)
+        return false;
+    for (size_t i = 0; i < sizeof h.bytes; i++) {
+        int high = digit_value(text[2 * i]), low = digit_value(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        h.bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    *out = h;
+    return true;
 }

@@ -1,7 +1,7 @@
 /* hash — SHA-256 (FIPS 180-4) by OpenSSL's libcrypto.
  *
- * Does:      one-shot hashes, also over several parts, each prefixed by its length (8 bytes, big
- *            endian).
+ * Does:      one-shot hashes, also over several parts, joined, or each prefixed by its length (8 bytes,
+ *            big endian).
  * Does not:  keep secrets in memory longer than the call.
  * Threads:   any.
  * Owns:      nothing.
@@ -17,7 +17,11 @@ struct hash {
 };
 
 struct hash hash_sha256(const void *bytes, size_t len);
+struct hash hash_sha256_joined(const struct span *parts,
+                               size_t count); /* one after another, no more */
 struct hash hash_sha256_parts(const struct span *parts, size_t count);
 /* HMAC (RFC 2104) over the parts put together, without lengths between. */
 struct hash hash_hmac_sha256(struct span key, const struct span *parts, size_t count);
+bool hash_is(const struct hash *h, const struct span *bytes); /* NULL data: no */
 void hash_hex(const struct hash *h, char out[2 * HASH_BYTES + 1]);
+MUST_USE bool hash_from_hex(const char *text, size_t len, struct hash *out); /* 64 digits exactly */

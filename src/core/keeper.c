@@ -248,6 +248,16 @@ static int64_t sweep_ended(struct keeper *k, struct call_item *item)
     return k->swept_to ? SWEEP_PAGE_MS : SWEEP_MS / 2 + random_below(SWEEP_MS);
 }
 
+static void ask_sealing(struct call_item *item, struct keeper *k)
+{
+    sealer_ask(&k->sealer, item);
+}
+
+static int64_t sealing_ended(struct keeper *k, struct call_item *item)
+{
+    return sealer_ended(&k->sealer, item);
+}
+
 /* ---- from outside ---------------------------------------------------------------------------- */
 
 void keeper_init(struct keeper *k, const struct keeper_options *o)
@@ -269,6 +279,9 @@ void keeper_init(struct keeper *k, const struct keeper_options *o)
     k->partitions.ended = partitions_ended;
     k->sweep.ask = ask_sweep;
     k->sweep.ended = sweep_ended;
+    k->sealing.ask = ask_sealing;
+    k->sealing.ended = sealing_ended;
+    sealer_init(&k->sealer, o->config);
     pthread_mutex_lock(&k->lock);
     take_new_id_locked(k);
     pthread_mutex_unlock(&k->lock);
@@ -276,12 +289,14 @@ void keeper_init(struct keeper *k, const struct keeper_options *o)
     begin(k, &k->partitions);
     begin(k, &k->reaping);
     begin(k, &k->sweep);
+    if (o->config->seal_interval > 0)
+        begin(k, &k->sealing);
 }
 
 static bool is_busy_locked(const struct keeper *k)
 {
     return k->heartbeat.is_asked || k->reaping.is_asked || k->partitions.is_asked ||
-           k->sweep.is_asked;
+           k->sweep.is_asked || k->sealing.is_asked;
 }
 
 void keeper_stop(struct keeper *k, int64_t until_ms)
@@ -296,6 +311,7 @@ void keeper_stop(struct keeper *k, int64_t until_ms)
 void keeper_fini(struct keeper *k)
 {
     free(k->swept_to);
+    sealer_fini(&k->sealer);
     pthread_cond_destroy(&k->quiet);
     pthread_mutex_destroy(&k->lock);
 }

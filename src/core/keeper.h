@@ -2,7 +2,7 @@
  *
  * Does:      tells the database every two seconds that this worker is alive, and leases permits from the
  *            fleet's cap with it; takes a new id when it was declared dead; buries dead workers; makes
- *            partitions ahead; sweeps idle limits.
+ *            partitions ahead; sweeps idle limits; has what was said sealed.
  * Does not:  wait: every step is a call item, and its end starts the timer of the next.
  * Threads:   keeper_* from any; steps on the timers' thread, their ends on a lane's.
  * Owns:      this worker's id.
@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "base/timer.h"
 #include "core/gate.h"
+#include "core/sealer.h"
 #include "db/db.h"
 
 struct keeper;
@@ -45,8 +46,9 @@ struct keeper {
     struct gate *gate;
     void (*cancelled)(void *arg);
     void *arg;
-    struct keeper_duty heartbeat, reaping, partitions, sweep;
+    struct keeper_duty heartbeat, reaping, partitions, sweep, sealing;
     struct keeper_beat beat; /* heartbeat's own */
+    struct sealer sealer;    /* sealing's own */
     char *swept_to;          /* sweep's own: the key to go on after; NULL: from the first */
 
     pthread_mutex_t lock;

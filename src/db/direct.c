@@ -17,7 +17,7 @@ PGconn *direct_open(const char *url, struct err *e)
                                         "client_encoding", NULL};
     const char *const values[] = {"hansard", "10", url, "UTF8", NULL};
     if (!conn_url_is_valid(url)) {
-        err_set(e, ERR_BAD_FIELD, "HANSARD_MIGRATE_URL is not a libpq URL");
+        err_set(e, ERR_BAD_FIELD, "the address of the database is not a libpq URL");
         return NULL;
     }
     PGconn *pg = PQconnectdbParams(names, values, 1);

@@ -110,3 +110,16 @@ void store_end_webhook(struct call_item *c, const struct store_webhook_end *w)
     ask(c, "SELECT hansard_api.end_webhook($1::uuid, $2::int, $3::int, $4::boolean, $5::bigint)",
         params, COUNT_OF(params));
 }
+
+void store_seal(struct call_item *c, const char *every_ms, const char *settled_ms, const char *most)
+{
+    const char *const params[] = {every_ms, settled_ms, most};
+    ask(c, "SELECT hansard_api.seal($1::bigint, $2::bigint, $3::int)", params, COUNT_OF(params));
+}
+
+void store_sign_seal(struct call_item *c, const struct store_signature *s)
+{
+    const char *const params[] = {s->seal_no, s->hash, s->signature, s->key_id};
+    ask(c, "SELECT hansard_api.sign_seal($1::bigint, $2::bytea, $3::bytea, $4::text)", params,
+        COUNT_OF(params));
+}

@@ -69,3 +69,10 @@ void store_jobs_lost(struct call_item *c, const struct store_jobs *j);
 void store_count_jobs(struct call_item *c); /* "{queued,ready,calls}" */
 /* The key to go on after; NULL: the end was reached. */
 void store_sweep_limits(struct call_item *c, const char *after, const char *most);
+/* JSON of the seal that was made (base/seal reads it); NULL: none was due. Numbers as decimal text. */
+void store_seal(struct call_item *c, const char *every_ms, const char *settled_ms,
+                const char *most);
+struct store_signature {
+    const char *seal_no, *hash, *signature, *key_id; /* bytes as "\\x…" */
+};
+void store_sign_seal(struct call_item *c, const struct store_signature *s); /* "t": it is kept */

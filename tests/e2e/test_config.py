@@ -8,7 +8,7 @@ import pytest
 from lib.program import HANSARD, ROOT, SANITIZER, clean_environment, hansard
 
 DOCUMENT = ROOT / "docs" / "configuration.md"
-COMMANDS = ["serve", "migrate", "keys", "config", "version"]
+COMMANDS = ["serve", "migrate", "keys", "audit", "config", "version"]
 
 
 def printed(**settings):

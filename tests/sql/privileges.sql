@@ -1,4 +1,4 @@
--- Who may do what: workers call functions, auditors read views, and nobody else does anything.
+-- Who may do what: workers call functions, auditors read views and call what checks, and nobody else does anything.
 BEGIN;
 SELECT plan(88);
 

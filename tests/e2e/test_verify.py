@@ -1,0 +1,320 @@
+"""`hansard audit verify`: hashes everything anew, names what is not as it was written, and says so by its exit code; seals
+that workers have logged are held against those in the database."""
+
+import json
+import os
+import pathlib
+import pty
+import re
+import secrets
+import signal
+import subprocess
+
+import pytest
+
+from lib.fill import fill
+from lib.program import HANSARD, clean_environment, hansard, settings_environment
+from lib.wait import until
+
+# RFC 8032, 7.1, TEST 1 and TEST 2.
+KEY = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+PUBLIC = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+OTHER = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+SQL = "SELECT * FROM hansard_audit.verify(%s) LIMIT 1"
+
+
+class Evidence:
+    """A database of its own in the stack's cluster, and the program as an auditor of it."""
+
+    def __init__(self, stack):
+        self.name = f"evidence_{secrets.token_hex(6)}"
+        self._stack = stack
+        stack.sql(f"CREATE DATABASE {self.name}")
+        assert hansard("migrate", migrate_url=self.migrate_url).returncode == 0
+        password = secrets.token_hex(8)
+        stack.sql(f"ALTER ROLE hansard_auditor PASSWORD '{password}'")
+        self.url = re.sub("//.*@", f"//hansard_auditor:{password}@", self.migrate_url)
+
+    @property
+    def migrate_url(self):
+        return self._stack.migrate_url(self.name)
+
+    @property
+    def worker_url(self):
+        told = self._stack.environment
+        url = told["HANSARD_DATABASE_URL"].replace(f":{told['POOLER_PORT']}/", f":{told['PGPORT']}/")
+        return re.sub(r"/hansard$", f"/{self.name}", url)
+
+    def drop(self):
+        self._stack.sql(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def sql(self, query, *values):
+        return self._stack.sql(query, *values, database=self.name)
+
+    def value(self, query, *values):
+        return self._stack.value(query, *values, database=self.name)
+
+    def fill(self, *size, **how):
+        connection = self._stack.connect(self.name)
+        try:
+            return fill(connection, *size, **how, prefix=secrets.token_hex(4))
+        finally:
+            connection.close()
+
+    def verify(self, *options, **settings):
+        return hansard("audit", "verify", *options, **{"audit_url": self.url, **settings})
+
+    def seal(self, settled_ms=60000):
+        return json.loads(self.value("SELECT hansard_api.seal(0, %s, 20000)", settled_ms))
+
+
+@pytest.fixture(scope="module")
+def evidence(stack):
+    database = Evidence(stack)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def ids(evidence):
+    """Of 20 conversations, in a record that is whole again afterwards."""
+    tables = "hansard.sessions, hansard.conversations, hansard.turns, hansard.messages, hansard.seals, hansard.seal_heads"
+    evidence.sql(f"TRUNCATE {tables}")
+    yield evidence.fill(20, 6)
+    evidence.sql(f"TRUNCATE {tables}")
+
+
+def is_broken(done, *lines):
+    """Exit code 1, these lines, and the sum."""
+    assert (done.returncode, done.stderr) == (1, ""), done
+    assert done.stdout.splitlines()[:-1] == list(lines)
+    assert done.stdout.splitlines()[-1].startswith("broken: ")
+
+
+def is_fine(done, sums):
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout.startswith(f"ok: {sums}"), done.stdout
+
+
+def test_all_is_well(evidence, ids):
+    is_fine(evidence.verify(), "20 conversations, 216 messages (0 erased), 0 seals")
+    is_fine(evidence.verify("--conversation", ids[3]), "1 conversations, 10 messages")
+    is_fine(evidence.verify("--after", ids[14]), "5 conversations")
+    is_fine(evidence.verify("--since", "tomorrow"), "0 conversations")
+    is_fine(evidence.verify("--since", "yesterday"), "20 conversations")
+    is_fine(evidence.verify(audit_url="", migrate_url=evidence.migrate_url), "20 conversations")
+
+
+def test_what_was_really_said(stack, record, caller, session):
+    """What a worker has written: words of all kinds, a failure, a session that began anew, one that was erased."""
+    for words in ("one", "zwölf\n👋", "[[status 400]] failed", "x" * 5000):
+        caller.chat(session, words)
+    record.let_rest(session, "2 days")
+    caller.chat(session, "a new conversation")
+    there = "SELECT DISTINCT c.conversation_id::text AS id FROM hansard.conversations c JOIN hansard.sessions s USING (session_key) WHERE s.session_id = %s"
+    ids = [row.id for row in stack.sql(there, session)]
+    assert len(ids) == 2
+    for _ in range(2):
+        for id in ids:
+            done = hansard("audit", "verify", "--conversation", id, migrate_url=stack.migrate_url())
+            assert done.returncode == 0 and done.stdout.startswith("ok: 1 conversations"), done
+            assert stack.sql(SQL, id)[0].status == "ok"
+        caller.erase(session)
+    assert "(2 erased)" in done.stdout or "(7 erased)" in done.stdout
+
+
+CHANGES = {
+    "words": ("UPDATE hansard.messages SET text = text || '!' WHERE {} AND turn_no = 2 AND position = 1", "turn 2 position 1: words changed"),
+    "erased words": (
+        "UPDATE hansard.messages SET text = NULL, salt = NULL WHERE {} AND turn_no = 2 AND position = 1",
+        "turn 2 position 1: words taken away, but not by erasing the conversation",
+    ),
+    "role": ("UPDATE hansard.messages SET role = 'assistant' WHERE {} AND turn_no = 3 AND position = 1", "turn 3 position 1: chain broken"),
+    "time": ("UPDATE hansard.messages SET created_at = created_at + interval '1 us' WHERE {} AND turn_no = 3 AND position = 1", "turn 3 position 1: chain broken"),
+    "no time": ("UPDATE hansard.messages SET created_at = '-infinity' WHERE {} AND turn_no = 3 AND position = 1", "turn 3 position 1: chain broken"),
+    "owner": ("UPDATE hansard.conversations SET user_id = gen_random_uuid() WHERE {}", ": owner or session id changed"),
+    "erased header": ("UPDATE hansard.conversations SET session_id = NULL WHERE {}", "turn 1 position 1: session id taken away, but not by erasing the conversation"),
+    "question": ("DELETE FROM hansard.messages WHERE {} AND turn_no = 4 AND position = 1", "turn 4 position 1: question missing"),
+    "answer": ("DELETE FROM hansard.messages WHERE {} AND turn_no = 5 AND position = 2", "turn 5 position 2: answer missing"),
+    "turn": ("DELETE FROM hansard.turns WHERE {} AND turn_no = 4", "turn 4: turn missing"),
+    "last turn": ("DELETE FROM hansard.turns WHERE {} AND turn_no = 6", "turn 6 position 1: turn missing"),
+    "tail": (
+        "WITH t AS (DELETE FROM hansard.turns WHERE {} AND turn_no = 6) DELETE FROM hansard.messages WHERE {} AND turn_no = 6",
+        ": newest message missing",
+    ),
+    "header": ("DELETE FROM hansard.conversations WHERE {}", ": header missing"),
+    "all but the header": (
+        "WITH t AS (DELETE FROM hansard.turns WHERE {}) DELETE FROM hansard.messages WHERE {}",
+        "turn 1: turn missing",
+    ),
+    "all": (
+        "WITH t AS (DELETE FROM hansard.turns WHERE {}), c AS (DELETE FROM hansard.conversations WHERE {}) DELETE FROM hansard.messages WHERE {}",
+        ": conversation missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_is_named(evidence, ids, what):
+    change, place = CHANGES[what]
+    there = f"conversation_id = '{ids[7]}'"
+    evidence.sql(change.replace("{}", there))
+    line = f"conversation {ids[7]}{place if place.startswith(':') else ' ' + place}"
+    is_broken(evidence.verify(), line)
+    is_broken(evidence.verify("--conversation", ids[7]), line)
+    is_fine(evidence.verify("--after", ids[7]), "12 conversations")
+    (row,) = evidence.sql(SQL, ids[7])
+    said = f"conversation {ids[7]}" + "".join(
+        f" {name} {value}" for name, value in (("turn", row.turn_no), ("position", row.position)) if value is not None
+    )
+    assert f"{said}: {row.problem}" == line, "the function says something else"
+
+
+def test_each_broken_conversation_has_a_line(evidence, ids):
+    evidence.sql("UPDATE hansard.messages SET text = 'x' WHERE conversation_id = ANY (%s::uuid[])", ids[3:6])
+    is_broken(evidence.verify(), *[f"conversation {id} turn 1 position 1: words changed" for id in ids[3:6]])
+
+
+def test_not_checked(evidence, ids):
+    def refused(done, words):
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert words in done.stderr
+
+    refused(evidence.verify("--conversation", "01890000-0000-7000-8000-000000000000"), "there is no conversation")
+    refused(evidence.verify("--conversation", "what"), "no conversation's id")
+    refused(evidence.verify("--what"), "audit verify takes")
+    refused(evidence.verify("--after", ids[0], "--since", "today"), "audit verify takes")
+    refused(evidence.verify("--since", "whenever"), "whenever")
+    refused(evidence.verify("--seals", "/nowhere"), "/nowhere")
+    refused(evidence.verify(seal_public_key="short"), "HANSARD_SEAL_PUBLIC_KEY must be 32 bytes")
+    refused(evidence.verify(audit_url=""), "HANSARD_AUDIT_URL is not set")
+    refused(evidence.verify(audit_url="postgresql://127.0.0.1:1/x"), "cannot connect")
+    # Whatever it reads, an auditor may read; a worker may not.
+    refused(evidence.verify(audit_url=evidence.url.replace("hansard_auditor", "hansard_app")), "cannot connect")
+
+
+def test_stopped_and_gone_on(evidence, ids):
+    """On Ctrl-C it says where it stands, and goes on from there."""
+    rest = evidence.fill(4000, 8)
+    environment = {**clean_environment(), **settings_environment({"audit_url": evidence.url})}
+    controller, terminal = pty.openpty()
+    child = subprocess.Popen([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, stderr=terminal, text=True)
+    os.close(terminal)
+    shown = ""
+    while "messages" not in shown:
+        shown += os.read(controller, 1000).decode()
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=30)
+    while "goes on from here" not in shown:
+        shown += os.read(controller, 1000).decode()
+    os.close(controller)
+    assert (child.returncode, out) == (2, "")
+    at = re.search(r"--after (\S+)", shown)[1]
+    is_fine(evidence.verify("--after", at), f"{len([id for id in rest if id > at])} conversations")
+
+
+# ---- seals -------------------------------------------------------------------------------------------------------
+
+
+def test_seals(evidence, ids):
+    evidence.seal()
+    is_fine(evidence.verify(), "20 conversations, 216 messages (0 erased), 1 seals (1 not signed, 0 signatures not checked)")
+    evidence.fill(5, 2, age="30 seconds")
+    evidence.seal(settled_ms=1000)
+    is_fine(evidence.verify(), "25 conversations, 234 messages (0 erased), 2 seals")
+    # What the chain does not show: the tail of a conversation that is no session's.
+    here = f"conversation_id = '{ids[0]}'"
+    evidence.sql(f"DELETE FROM hansard.sessions WHERE {here}")
+    evidence.sql(f"DELETE FROM hansard.turns WHERE {here} AND turn_no > 3")
+    evidence.sql(f"DELETE FROM hansard.messages WHERE {here} AND turn_no > 3")
+    is_broken(evidence.verify(), f"conversation {ids[0]}: not what seal 1 holds")
+    is_broken(evidence.verify("--conversation", ids[0]), f"conversation {ids[0]}: not what seal 1 holds")
+    evidence.sql(f"DELETE FROM hansard.seal_heads WHERE {here}")
+    is_broken(evidence.verify(), "seal 1: heads missing or added")
+    evidence.sql("DELETE FROM hansard.seals WHERE seal_no = 1")
+    is_broken(evidence.verify(), "seal 2: seal before missing")
+    evidence.sql("DELETE FROM hansard.seals")
+    is_broken(evidence.verify(), "seal 2: seal missing")
+
+
+def test_gone_by_retention(evidence, ids):
+    evidence.seal()
+    old = "01400000-0000-7000-8000-000000000000"  # March 2013
+    evidence.sql("INSERT INTO hansard.seal_heads VALUES (%s, 1, 2, sha256('x'))", old)
+    root = "SELECT hansard.seal_root(1)"
+    evidence.sql(f"UPDATE hansard.seals SET heads = heads + 1, root = ({root})")
+    evidence.sql("UPDATE hansard.seals SET hash = hansard.seal_hash(seal_no, sealed_at, from_at, to_at, heads, root, previous)")
+    is_broken(evidence.verify(), f"conversation {old}: conversation missing")
+    month = evidence.value("SELECT to_char(to_timestamp(x'014000000000'::bigint / 1000.0) AT TIME ZONE 'UTC', 'YYYYMM')")
+    detail = json.dumps({"partition": f"messages_{month}"})
+    evidence.sql("INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, %s)", detail)
+    done = evidence.verify()
+    is_fine(done, "20 conversations, 216 messages (0 erased), 1 seals")
+    assert "1 sealed conversations gone by retention" in done.stdout
+
+
+@pytest.fixture
+def signed(evidence, ids, worker, tmp_path):
+    """A file with the seals that a worker has made, signed and logged."""
+    sealing = worker(database_url=evidence.worker_url, seal_interval="1s", seal_key=KEY)
+    kept = "SELECT count(*) FROM hansard.seals WHERE signature IS NOT NULL"
+    until(lambda: evidence.value(kept) == 1)
+    evidence.fill(3, 2, age="59 seconds")  # after the first seal, and a minute old in a moment
+    until(lambda: evidence.value(kept) == 2)
+    assert sealing.stop() == 0
+    file = tmp_path / "seals.log"
+    file.write_bytes(pathlib.Path(sealing.log).read_bytes())
+    return file
+
+
+def test_a_worker_seals_and_signs(evidence, signed):
+    lines = [json.loads(line) for line in signed.read_text().splitlines()]
+    seals = [line for line in lines if line["event"] == "sealed"]
+    assert [seal["seal_no"] for seal in seals] == [1, 2]
+    assert [seal["heads"] for seal in seals] == [20, 3]
+    rows = evidence.sql("SELECT encode(hash, 'hex') AS hash, encode(signature, 'hex') AS signature, key_id FROM hansard.seals ORDER BY seal_no")
+    assert [(seal["hash"], seal["signature"], seal["key_id"]) for seal in seals] == [tuple(row) for row in rows]
+    assert KEY not in signed.read_text()
+
+    sums = "23 conversations, 227 messages (0 erased), 2 seals (0 not signed, "
+    is_fine(evidence.verify(), sums + "2 signatures not checked)")
+    is_fine(evidence.verify("--seals", signed, seal_public_key=PUBLIC), sums + "0 signatures not checked)")
+    is_fine(evidence.verify(seal_public_key=f"{OTHER},{PUBLIC}"), sums + "0 signatures not checked)")
+    is_fine(evidence.verify(seal_key=KEY), sums + "0 signatures not checked)")
+    unknown = "signature does not fit, or is by a key that is not known"
+    is_broken(evidence.verify(seal_public_key=OTHER), f"seal 1: {unknown}", f"seal 2: {unknown}")
+    evidence.sql("UPDATE hansard.seals SET signature = sha512(signature) WHERE seal_no = 1")
+    is_broken(evidence.verify(seal_public_key=PUBLIC), f"seal 1: {unknown}")
+
+
+def test_a_history_that_was_written_anew(evidence, ids, signed):
+    """Who can write everything can make a record that is right in itself; but not the one that was logged."""
+    evidence.sql("DELETE FROM hansard.seal_heads WHERE seal_no = 2")
+    evidence.sql("DELETE FROM hansard.seals WHERE seal_no = 2")
+    is_fine(evidence.verify(), "23 conversations")
+    is_broken(evidence.verify("--seals", signed), "seal 2: missing, though the file holds it")
+    evidence.sql("DELETE FROM hansard.seal_heads")
+    evidence.sql("DELETE FROM hansard.seals")
+    for table in ("turns", "messages", "conversations", "sessions"):
+        evidence.sql(f"DELETE FROM hansard.{table} WHERE conversation_id = %s", ids[0])
+    evidence.seal()
+    is_fine(evidence.verify(), "22 conversations")
+    is_broken(evidence.verify("--seals", signed), "seal 1: not the seal that the file holds", "seal 2: missing, though the file holds it")
+
+
+def test_a_file_that_was_changed(evidence, signed):
+    text = signed.read_text()
+    signed.write_text(text.replace('"heads":20', '"heads":21'))
+    is_broken(evidence.verify("--seals", signed), "seal 1: the file's line is not a seal's")
+    signed.write_text(text.replace('"heads":20', '"heads":"20"'))
+    done = evidence.verify("--seals", signed)
+    assert done.returncode == 2 and "not a seal" in done.stderr
+    signature = re.search(r'"signature":"(..)', text)[1]
+    signed.write_text(text.replace(f'"signature":"{signature}', f'"signature":"{"00" if signature != "00" else "01"}', 1))
+    is_broken(evidence.verify("--seals", signed, seal_public_key=PUBLIC), "seal 1: the file's signature does not fit")
+
+
+def test_a_wrong_key_is_refused():
+    done = hansard("config", seal_key="0" * 63)
+    assert done.returncode == 1
+    assert "HANSARD_SEAL_KEY must be 32 bytes" in done.stderr and "000" not in done.stderr
