@@ -15,6 +15,7 @@ enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 int cli_serve(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
 int cli_keys(int argc, char **argv);
+int cli_audit(int argc, char **argv);
 int cli_config(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
@@ -26,3 +27,5 @@ int cli_fail(const char *what, const struct err *e);
 bool cli_wants_help(int argc, char **argv);
 /* From the environment; false: it has been said what is wrong. */
 MUST_USE bool cli_config_read(struct config *c);
+/* ... and with a migrate_url in it. */
+MUST_USE bool cli_config_read_direct(struct config *c, const char *command);

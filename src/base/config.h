@@ -26,7 +26,7 @@
     X(SECRET, database_url, "HANSARD_DATABASE_URL", 0, 2000, "", "libpq URL",                      \
       "PostgreSQL through PgBouncer, as hansard_app. Required by serve.")                          \
     X(SECRET, migrate_url, "HANSARD_MIGRATE_URL", 0, 2000, "", "libpq URL",                        \
-      "PostgreSQL directly, as a role that may create roles. Used by migrate and keys.")           \
+      "PostgreSQL directly, as a role that may create roles. Used by migrate, keys and audit.")           \
     X(COUNT, lanes, "HANSARD_LANES", 1, 64, "4", "connections",                                    \
       "Database lanes: connections to PgBouncer, each with its thread.")                           \
     X(DURATION, database_timeout, "HANSARD_DATABASE_TIMEOUT", 100, 60000, "6s", "duration",        \

@@ -20,10 +20,11 @@
 #define LIMIT_HEADER_COUNT 100
 #define LIMIT_DISCARD_BYTES 8388608 /* of a body too large, read past so that its 413 arrives */
 #define LIMIT_ERR_DETAIL_BYTES 192
-#define LIMIT_BATCH_ITEMS 64      /* turns in one database call */
-#define LIMIT_BATCH_BYTES 4194304 /* words of the user in one database call */
-#define LIMIT_PAGE_TURNS 200      /* turns in one page of history */
-#define LIMIT_PAGE_BYTES 1048576  /* text in one page of history; one turn always fits */
+#define LIMIT_BATCH_ITEMS 64         /* turns in one database call */
+#define LIMIT_BATCH_BYTES 4194304    /* words of the user in one database call */
+#define LIMIT_PAGE_TURNS 200         /* turns in one page of history */
+#define LIMIT_PAGE_BYTES 1048576     /* text in one page of history; one turn always fits */
+#define LIMIT_PAGE_CONVERSATIONS 200 /* conversations in one page of their list */
 #define LIMIT_LLM_ATTEMPTS 3
 #define LIMIT_LLM_PROBE_BYTES 65536 /* of the answer to a probe of the model server */
 #define LIMIT_RETRY_AFTER_MS 10000  /* what a model server may ask us to wait within one turn */

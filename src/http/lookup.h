@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/hash.h"
+#include "base/ids.h"
 #include "base/limits.h"
 #include "db/item.h"
 
@@ -19,6 +20,7 @@ struct lookup {
     char key_hash_hex[2 + 2 * HASH_BYTES + 1]; /* "\x…" */
     char session_id[LIMIT_SESSION_ID_BYTES + 1];
     char after_turn[24], turns[24], bytes[24];
+    char conversation[UUID_TEXT_BYTES]; /* "": none was named */
 };
 
 void lookup_free(struct lookup *l); /* NULL is fine */
