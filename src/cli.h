@@ -30,3 +30,5 @@ int cli_fail(const char *what, const struct err *e);
 bool cli_wants_help(int argc, char **argv);
 /* From the environment; false: it has been said what is wrong. */
 MUST_USE bool cli_config_read(struct config *c);
+/* ... and with a migrate_url in it. */
+MUST_USE bool cli_config_read_direct(struct config *c, const char *command);

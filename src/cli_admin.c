@@ -44,8 +44,7 @@ bool cli_config_read(struct config *c)
     return false;
 }
 
-/* Settings with a migrate_url in them. */
-static bool read_direct(struct config *c, const char *command)
+bool cli_config_read_direct(struct config *c, const char *command)
 {
     if (!cli_config_read(c))
         return false;
@@ -92,7 +91,7 @@ int cli_migrate(int argc, char **argv)
         else if (i + 1 == argc || !(o.to_version = read_version(argv[++i])))
             return cli_misuse("migrate", "--to needs a version, such as --to 1");
     }
-    if (!read_direct(&c, "migrate"))
+    if (!cli_config_read_direct(&c, "migrate"))
         return CLI_FAILED;
     o.url = c.migrate_url;
     int code = migrate_run(&o, &e) ? CLI_OK : cli_fail("migrate", &e);
@@ -157,7 +156,7 @@ int cli_keys(int argc, char **argv)
     if (!read_keys_call(&k, argc, argv))
         return cli_misuse("keys", "keys takes: add USER [--tier TIER], list, revoke KEY_ID, "
                                   "or tier USER TIER");
-    if (!read_direct(&c, "keys"))
+    if (!cli_config_read_direct(&c, "keys"))
         return CLI_FAILED;
     int code = run_keys_call(&k, c.migrate_url, &e) ? CLI_OK : cli_fail("keys", &e);
     config_free(&c);

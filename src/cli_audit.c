@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cli_audit.h"
 
 struct audit_command {
     const char *name, *help;
@@ -10,6 +11,8 @@ struct audit_command {
 
 static const struct audit_command commands[] = {
     {"verify", "check conversations and seals against their hashes", cli_audit_verify},
+    {"export", "everything a user said and was answered, as JSON lines", cli_audit_export},
+    {"erase", "take a user's words, or a session's, out of the record", cli_audit_erase},
 };
 
 static void print_help(FILE *out)

@@ -1,7 +1,7 @@
 /* main — one program, several subcommands.
  *
  * Does:      finds the subcommand and runs it.
- * Does not:  hold any logic of theirs (cli_serve.c, cli_admin.c).
+ * Does not:  hold any logic of theirs (cli_serve.c, cli_admin.c, cli_audit.c).
  * Threads:   the first one.
  * Owns:      nothing.
  */
@@ -19,7 +19,7 @@ static const struct command commands[] = {
     {"serve", "answer requests until SIGTERM", cli_serve},
     {"migrate", "bring the database to this program's schema", cli_migrate},
     {"keys", "add, list and revoke API keys; change tiers", cli_keys},
-    {"audit", "check that the record is what was written", cli_audit},
+    {"audit", "check the record, export what a user said, or erase it", cli_audit},
     {"config", "show the settings in force, or document all of them", cli_config},
     {"version", "print the version", cli_version},
 };

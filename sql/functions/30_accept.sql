@@ -45,6 +45,7 @@ BEGIN
             SELECT a.turn_no, octet_length(a.text) AS bytes
             FROM hansard.messages a
             WHERE a.conversation_id = of_conversation AND a.turn_no < before_turn AND a.position = 2
+              AND a.text IS NOT NULL -- else past its retention
             ORDER BY a.turn_no DESC
             LIMIT most_messages / 2
         ) AS answered
@@ -409,6 +410,7 @@ BEGIN
               FROM hansard.messages m
               WHERE m.conversation_id = d.conversation_id
                 AND m.turn_no > coalesce(k.turn_no, d.turn_no - most_messages / 2 - 1) AND m.turn_no < d.turn_no
+                AND m.text IS NOT NULL
               ORDER BY m.turn_no, m.position) AS m
     ) AS c
     WHERE d.verdict IN ('again', 'takeover')

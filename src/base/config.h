@@ -28,7 +28,7 @@
     X(SECRET, database_url, "HANSARD_DATABASE_URL", 0, 2000, "", "libpq URL",                      \
       "PostgreSQL through PgBouncer, as hansard_app. Required by serve.")                          \
     X(SECRET, migrate_url, "HANSARD_MIGRATE_URL", 0, 2000, "", "libpq URL",                        \
-      "PostgreSQL directly, as a role that may create roles. Used by migrate and keys.")           \
+      "PostgreSQL directly, as a role that may create roles. Used by migrate, keys and audit.")           \
     X(SECRET, audit_url, "HANSARD_AUDIT_URL", 0, 2000, "", "libpq URL",                            \
       "PostgreSQL directly, as hansard_auditor; may be a hot standby. Used by audit verify; "      \
       "empty: HANSARD_MIGRATE_URL.")                                                               \

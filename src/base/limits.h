@@ -20,12 +20,13 @@
 #define LIMIT_HEADER_COUNT 100
 #define LIMIT_DISCARD_BYTES 8388608 /* of a body too large, read past so that its 413 arrives */
 #define LIMIT_ERR_DETAIL_BYTES 192
-#define LIMIT_BATCH_ITEMS 64      /* turns in one database call */
-#define LIMIT_BATCH_BYTES 4194304 /* words of the user in one database call */
-#define LIMIT_CLAIM_JOBS 64       /* jobs claimed in one database call */
-#define LIMIT_PAGE_TURNS 200      /* turns in one page of history */
-#define LIMIT_PAGE_BYTES 1048576  /* text in one page of history; one turn always fits */
-#define LIMIT_WATCH_JOBS 1000     /* jobs asked about in one database call */
+#define LIMIT_BATCH_ITEMS 64         /* turns in one database call */
+#define LIMIT_BATCH_BYTES 4194304    /* words of the user in one database call */
+#define LIMIT_CLAIM_JOBS 64          /* jobs claimed in one database call */
+#define LIMIT_PAGE_TURNS 200         /* turns in one page of history */
+#define LIMIT_PAGE_BYTES 1048576     /* text in one page of history; one turn always fits */
+#define LIMIT_WATCH_JOBS 1000        /* jobs asked about in one database call */
+#define LIMIT_PAGE_CONVERSATIONS 200 /* conversations in one page of their list */
 #define LIMIT_LLM_ATTEMPTS 3
 #define LIMIT_LLM_PROBE_BYTES 65536 /* of the answer to a probe of the model server */
 #define LIMIT_WEBHOOK_URL_BYTES 2000

@@ -14,9 +14,19 @@ static void ask(struct call_item *c, const char *sql, const char *const *params,
 void store_read_conversation(struct call_item *c, const struct store_page *page)
 {
     const char *const params[] = {page->key_hash_hex, page->session_id, page->after_turn,
-                                  page->turns, page->bytes};
-    ask(c, "SELECT hansard_api.read_conversation($1::bytea, $2::text, $3::int, $4::int, $5::int)",
+                                  page->turns,        page->bytes,      page->conversation};
+    ask(c,
+        "SELECT hansard_api.read_conversation($1::bytea, $2::text, $3::int, $4::int, $5::int,"
+        " $6::uuid)",
         params, COUNT_OF(params));
+}
+
+void store_list_conversations(struct call_item *c, const char *key_hash_hex, const char *after,
+                              const char *most)
+{
+    const char *const params[] = {key_hash_hex, after, most};
+    ask(c, "SELECT hansard_api.list_conversations($1::bytea, $2::uuid, $3::int)", params,
+        COUNT_OF(params));
 }
 
 void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,

@@ -14,8 +14,13 @@ struct store_page {
     const char *key_hash_hex; /* "\\x…" bytea text, NULL: anonymous */
     const char *session_id;
     const char *after_turn, *turns, *bytes;
+    const char *conversation; /* NULL: the current one */
 };
 void store_read_conversation(struct call_item *c, const struct store_page *page);
+
+/* JSON of one page: the conversations after this id. ERR_UNAUTHORIZED. */
+void store_list_conversations(struct call_item *c, const char *key_hash_hex, const char *after,
+                              const char *most);
 
 /* JSON of the counts erased. */
 void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,

@@ -10,6 +10,7 @@
 struct exchange;
 
 void api_chat_post(struct exchange *x);
+void api_conversations_list(struct exchange *x);
 void api_conversations_get(struct exchange *x);
 void api_conversations_delete(struct exchange *x);
 void api_jobs_post(struct exchange *x);

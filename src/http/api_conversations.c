@@ -9,7 +9,7 @@
 #include "http/request.h"
 #include "http/server_private.h"
 
-#define PAGE_TURNS 50 /* when the caller names no limit */
+#define PAGE_ITEMS 50 /* when the caller names no limit */
 
 static void finish(struct exchange *x)
 {
@@ -29,12 +29,32 @@ static struct lookup *look_up_session(struct exchange *x)
     return request_decode(x->path_rest, &want, l->session_id, &x->err) ? l : NULL;
 }
 
+void api_conversations_list(struct exchange *x)
+{
+    struct lookup *l = lookup_new(x);
+    struct request_number numbers[] = {
+        {.name = "after", .uuid = l->conversation},
+        {.name = "limit", .least = 1, .most = LIMIT_PAGE_CONVERSATIONS, .value = PAGE_ITEMS}};
+    snprintf(l->conversation, sizeof(l->conversation), "%s",
+             "00000000-0000-0000-0000-000000000000");
+    if (!x->has_key)
+        err_set(&x->err, ERR_UNAUTHORIZED, "a list of conversations needs an API key");
+    if (!x->has_key || !request_query(x->query, numbers, COUNT_OF(numbers), &x->err)) {
+        exchange_fail(x);
+        return;
+    }
+    snprintf(l->turns, sizeof(l->turns), "%" PRId64, numbers[1].value);
+    store_list_conversations(&l->item, l->key_hash_hex, l->conversation, l->turns);
+    lookup_run(x, finish);
+}
+
 void api_conversations_get(struct exchange *x)
 {
+    struct lookup *l = look_up_session(x);
     struct request_number numbers[] = {
         {.name = "after", .least = 0, .most = INT32_MAX, .value = 0},
-        {.name = "limit", .least = 1, .most = LIMIT_PAGE_TURNS, .value = PAGE_TURNS}};
-    struct lookup *l = look_up_session(x);
+        {.name = "limit", .least = 1, .most = LIMIT_PAGE_TURNS, .value = PAGE_ITEMS},
+        {.name = "conversation", .uuid = l ? l->conversation : NULL}};
     if (!l || !request_query(x->query, numbers, COUNT_OF(numbers), &x->err)) {
         exchange_fail(x);
         return;
@@ -46,7 +66,8 @@ void api_conversations_get(struct exchange *x)
                               .session_id = l->session_id,
                               .after_turn = l->after_turn,
                               .turns = l->turns,
-                              .bytes = l->bytes};
+                              .bytes = l->bytes,
+                              .conversation = l->conversation[0] ? l->conversation : NULL};
     store_read_conversation(&l->item, &page);
     lookup_run(x, finish);
 }

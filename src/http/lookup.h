@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/hash.h"
+#include "base/ids.h"
 #include "base/limits.h"
 #include "core/watch.h"
 #include "db/item.h"
@@ -23,10 +24,11 @@ struct lookup {
     /* The conversation routes. */
     char session_id[LIMIT_SESSION_ID_BYTES + 1];
     char after_turn[24], turns[24], bytes[24];
+    char conversation[UUID_TEXT_BYTES]; /* "": none was named. The job routes', too */
 
     /* The job routes. */
     struct job_ref job;
-    char conversation[UUID_TEXT_BYTES], turn_no[12];
+    char turn_no[12];
     int64_t wait_until_ms; /* monotonic; 0: waits for nothing */
     struct watcher watcher;
 };

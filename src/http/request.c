@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ids.h"
 #include "base/utf8.h"
 
 void request_split(struct span target, struct span *path, struct span *query)
@@ -56,6 +57,15 @@ bool request_decode(struct span text, const struct request_text *want, char *out
     return true;
 }
 
+static bool read_id(struct span text, struct request_number *n, struct err *e)
+{
+    struct uuid id;
+    if (!uuid_parse(text.data, text.len, &id))
+        return err_set(e, ERR_BAD_FIELD, "%s must be a UUID", n->name);
+    uuid_format(&id, n->uuid);
+    return true;
+}
+
 static bool read_number(struct span text, struct request_number *n, struct err *e)
 {
     int64_t value = 0;
@@ -67,10 +77,17 @@ static bool read_number(struct span text, struct request_number *n, struct err *
     if (!is_good || value < n->least || value > n->most)
         return err_set(e, ERR_BAD_FIELD, "%s must be a number from %lld to %lld", n->name,
                        (long long)n->least, (long long)n->most);
+    n->value = value;
+    return true;
+}
+
+static bool read_value(struct span text, struct request_number *n, struct err *e)
+{
+    if (!(n->uuid ? read_id(text, n, e) : read_number(text, n, e)))
+        return false;
     if (n->given)
         return err_set(e, ERR_BAD_FIELD, "%s was given twice", n->name);
     n->given = true;
-    n->value = value;
     return true;
 }
 
@@ -85,7 +102,7 @@ static bool read_pair(struct span pair, struct request_number *numbers, size_t c
         struct span value = {pair.data + name_len, 0};
         if (mark)
             value = (struct span){mark + 1, pair.len - name_len - 1};
-        return read_number(value, n, e);
+        return read_value(value, n, e);
     }
     return err_set(e, ERR_BAD_FIELD, "the query holds a parameter that is not known here");
 }

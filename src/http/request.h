@@ -23,12 +23,13 @@ struct request_text {
 MUST_USE bool request_decode(struct span text, const struct request_text *want, char *out,
                              struct err *e);
 
-/* Numbers by name from a query. Unknown and repeated names, and values that are not decimal or out
- * of bounds, are ERR_BAD_FIELD. Values not given keep what they hold. */
+/* Numbers, and ids, by name from a query. Unknown and repeated names, and values that are not decimal
+ * or out of bounds, or not a UUID, are ERR_BAD_FIELD. Values not given keep what they hold. */
 struct request_number {
     const char *name;
     int64_t least, most;
     int64_t value;
+    char *uuid; /* not NULL: it is an id, and goes there: UUID_TEXT_BYTES */
     bool given;
 };
 MUST_USE bool request_query(struct span query, struct request_number *numbers, size_t count,

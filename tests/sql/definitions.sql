@@ -92,8 +92,9 @@ SELECT set_eq($$SELECT unnest(setconfig) COLLATE "default" FROM pg_db_role_setti
                     ('enable_partitionwise_aggregate=on'), ('work_mem=64MB')$$,
                   'an auditor''s have theirs, and only read');
 SELECT is_empty($$SELECT name FROM functions f JOIN pg_proc p USING (oid), unnest(p.proconfig) AS c
-                  WHERE c ~ '^(synchronous_commit|fsync|statement_timeout|lock_timeout|session_replication_role)='$$,
-                '... which no function changes');
+                  WHERE c ~ '^(synchronous_commit|fsync|statement_timeout|lock_timeout|session_replication_role)='
+                    AND (p.proname, c) <> ('drop_month', 'lock_timeout=30ms')$$,
+                '... which no function changes, but for one that must not make others wait');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Erasure takes the words out of the record and leaves a chain that can still be checked.
 BEGIN;
-SELECT plan(42);
+SELECT plan(44);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.caller('ann', 'free');
@@ -55,12 +55,14 @@ SELECT set_eq('SELECT conversation_id, turn_no, position, role, created_at, text
                WHERE conversation_id IN (SELECT conversation_id FROM doomed)',
               'SELECT conversation_id, turn_no, position, role, created_at, text_hash, chain_hash FROM messages',
               'every message has its row and its hashes');
-SELECT set_eq($$SELECT conversation_id, turn_no, idempotency_key, worker_id, accepted_at,
-                CASE WHEN idempotency_key <> 'k' THEN state END
+SELECT set_eq($$SELECT conversation_id, turn_no, request_id, worker_id, accepted_at,
+                CASE WHEN state NOT IN ('running', 'cancelled') THEN state END
                 FROM hansard.turns WHERE conversation_id IN (SELECT conversation_id FROM doomed)$$,
-              $$SELECT conversation_id, turn_no, idempotency_key, worker_id, accepted_at,
-                CASE WHEN idempotency_key <> 'k' THEN state END
+              $$SELECT conversation_id, turn_no, request_id, worker_id, accepted_at,
+                CASE WHEN state NOT IN ('running', 'cancelled') THEN state END
                 FROM turns$$, 'every turn has its row');
+SELECT is_empty('SELECT FROM hansard.turns t JOIN turns o USING (conversation_id, turn_no, idempotency_key)',
+                '... without the key the caller gave it');
 SELECT set_eq('SELECT conversation_id, session_key, user_id, created_at FROM hansard.conversations
                WHERE conversation_id IN (SELECT conversation_id FROM doomed)',
               'SELECT conversation_id, session_key, user_id, created_at FROM doomed',
@@ -80,8 +82,9 @@ SELECT set_eq('SELECT t.* FROM hansard.turns t LEFT JOIN doomed d USING (convers
 
 -- The open turn.
 SELECT is(ROW(t.state::text, t.error_code), ROW('cancelled'::text, 'turn_cancelled'::text),
-          'the open turn is cancelled') FROM hansard.turns t WHERE t.idempotency_key = 'k';
-SELECT ok(finished_at BETWEEN now() AND clock_timestamp(), '... now') FROM hansard.turns WHERE idempotency_key = 'k';
+          'the open turn is cancelled') FROM hansard.turns t JOIN session s USING (conversation_id) WHERE t.turn_no = s.open_turn;
+SELECT ok(finished_at BETWEEN now() AND clock_timestamp(), '... now')
+FROM hansard.turns t JOIN session s USING (conversation_id) WHERE t.turn_no = s.open_turn;
 CREATE TEMP TABLE before AS SELECT help.content();
 SELECT is(help.finishes(jsonb_build_object('worker', 'w', 'turn', 2, 'conversation', conversation_id, 'answer',
                                            'what was erased')), 'HS499',
@@ -117,6 +120,10 @@ SELECT is(ROW(open_turn, open_worker), ROW(1, help.id('v')), '... nor does it cl
 WHERE session_key = help.session_key('s');
 SELECT is(pg_temp.erase('s') -> 'erased', '{"conversations": 1, "turns": 1, "messages": 1, "cancelled": 1}'::jsonb,
           'the new one can be erased, and only it is counted');
+
+-- A caller cannot choose a key that is in the way.
+SELECT ok(idempotency_key ~ '[^ -~]', 'what stands for a key no caller can choose')
+FROM hansard.turns t JOIN session s USING (conversation_id) WHERE t.turn_no = 1;
 
 -- A session that has nothing open.
 SELECT is(pg_temp.erase('other') -> 'erased', '{"conversations": 1, "turns": 1, "messages": 2, "cancelled": 0}'::jsonb,

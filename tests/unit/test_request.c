@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/ids.h"
 #include "http/request.h"
 #include "http/route.h"
 
@@ -69,6 +70,24 @@ static void test_query(void **state)
     assert_true(after == 100 && limit == 9);
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         assert_false(query(bad[i], &after, &limit));
+}
+
+static void test_query_ids(void **state)
+{
+    (void)state;
+    static const char id[] = "01a211ad-cf3a-7729-9649-c123512b4d6a";
+    char out[UUID_TEXT_BYTES] = "none";
+    struct request_number n[] = {{.name = "after", .uuid = out}};
+    struct err e = {0};
+    const char *bad[] = {"after=1", "after=", "after", "after=01a211ad-cf3a-7729-9649-c123512b4d6",
+                         "after=01a211ad-cf3a-7729-9649-c123512b4d6a0"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_false(request_query(text_of(bad[i]), n, 1, &e));
+    assert_true(request_query(text_of(""), n, 1, &e));
+    assert_string_equal(out, "none");
+    assert_true(request_query(text_of("after=01A211AD-cf3a-7729-9649-c123512b4d6a"), n, 1, &e));
+    assert_string_equal(out, id);
+    assert_false(request_query(text_of("after=01a211ad-cf3a-7729-9649-c123512b4d6a"), n, 1, &e));
 }
 
 static void test_content_types(void **state)
@@ -161,13 +180,15 @@ static void test_routes_match_raw_paths(void **state)
                           "/Chat",
                           "/%63hat",
                           "//chat",
-                          "/conversations",
                           "/conversations/",
+                          "/conversation",
                           "/conversations/a/b",
                           "/livez/x",
                           "/./chat"};
     assert_string_equal(route_of("/chat"), "/chat");
     assert_string_equal(route_of("/chat?x=/y"), "/chat");
+    assert_string_equal(route_of("/conversations"), "/conversations");
+    assert_string_equal(route_of("/conversations?limit=1"), "/conversations");
     assert_string_equal(route_of("/conversations/a%2fb"), "/conversations/{session_id}");
     assert_string_equal(route_of("/conversations/..?after=1"), "/conversations/{session_id}");
     for (size_t i = 0; i < COUNT_OF(none); i++)
@@ -177,10 +198,15 @@ static void test_routes_match_raw_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode_once), cmocka_unit_test(test_decode_refuses),
-        cmocka_unit_test(test_query),       cmocka_unit_test(test_content_types),
-        cmocka_unit_test(test_bearer),      cmocka_unit_test(test_idempotency_keys),
-        cmocka_unit_test(test_traceparent), cmocka_unit_test(test_routes_match_raw_paths),
+        cmocka_unit_test(test_decode_once),
+        cmocka_unit_test(test_decode_refuses),
+        cmocka_unit_test(test_query),
+        cmocka_unit_test(test_query_ids),
+        cmocka_unit_test(test_content_types),
+        cmocka_unit_test(test_bearer),
+        cmocka_unit_test(test_idempotency_keys),
+        cmocka_unit_test(test_traceparent),
+        cmocka_unit_test(test_routes_match_raw_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

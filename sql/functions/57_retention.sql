@@ -1,0 +1,320 @@
+-- Retention: what is past its time goes, by itself. A month of which nothing is to be kept is dropped whole; else what is past
+-- its time is blanked turn by turn, as erasure does it.
+--
+-- One walk an hour, whoever takes its steps; hansard.retention_walk knows how far it has come. A step sees so many
+-- conversations and is one short transaction. A month is surveyed first: when a conversation is past its time, its session
+-- is deleted, and from then on nothing can be added to it. When that holds for the whole month, nothing of it can change
+-- any more, and it is dropped. At the first conversation that is to be kept, the survey ends, and the month is walked turn by turn.
+
+SET LOCAL ROLE hansard_owner;
+
+CREATE OR REPLACE FUNCTION hansard.kept_since(tier text, keep interval, at timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    span interval := coalesce((SELECT t.retention FROM hansard.tiers t WHERE t.tier = kept_since.tier), keep);
+BEGIN
+    RETURN CASE WHEN span = interval '0' THEN '-infinity' ELSE at - span END;
+END
+$$;
+COMMENT ON FUNCTION hansard.kept_since(text, interval, timestamptz) IS
+    'What ended before that is not kept any more, for callers of a tier: its retention, or else the general one; 0: for ever.';
+
+CREATE OR REPLACE FUNCTION hansard.heads_hash(before bytea, conversation_id uuid, chain_head bytea) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sha256(before || uuid_send(conversation_id) || chain_head);
+COMMENT ON FUNCTION hansard.heads_hash(bytea, uuid, bytea) IS
+    'One step of the hash over the chain heads of a month, in the order of its conversations: SHA-256 of the hash before (empty '
+    'at first), conversation id (16 bytes) and the chain hash of its newest message (32).';
+
+CREATE OR REPLACE FUNCTION hansard.drop_month(month date, facts jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '30ms'
+AS $$
+DECLARE
+    suffix text := to_char(month, 'YYYYMM');
+BEGIN
+    -- Whoever comes while this waits for a lock has to wait as well; so it waits for a moment only, and somebody tries again.
+    -- Turns first: that is the first of the three that whoever opens or closes one looks at.
+    LOCK TABLE ONLY hansard.turns, ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('DROP TABLE hansard.%I, hansard.%I, hansard.%I', 'turns_' || suffix, 'conversations_' || suffix,
+                   'messages_' || suffix);
+    PERFORM hansard.note_event('partition_dropped', NULL, jsonb_build_object('month', to_char(month, 'YYYY-MM')) || facts);
+    RETURN true;
+EXCEPTION
+    WHEN lock_not_available OR deadlock_detected THEN
+        RETURN false;
+END
+$$;
+COMMENT ON FUNCTION hansard.drop_month(date, jsonb) IS
+    'Drops the partitions of a month and notes it with these facts. false: a lock was not to be had at once, and nothing was done.';
+
+CREATE OR REPLACE FUNCTION hansard.is_past(of_conversation uuid, since timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM hansard.turns t
+                       WHERE t.conversation_id = of_conversation AND (t.finished_at IS NULL OR t.finished_at >= since));
+END
+$$;
+COMMENT ON FUNCTION hansard.is_past(uuid, timestamptz) IS 'Have all turns of the conversation ended before that?';
+
+CREATE OR REPLACE FUNCTION hansard.survey(walk hansard.retention_walk, ids uuid[], keys bytea[], since timestamptz[])
+RETURNS hansard.retention_walk
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    seen record;
+BEGIN
+    -- Locked only when there is hope; then looked at again, for a turn may have been opened meanwhile.
+    FOR pass IN 1..2 LOOP
+        IF EXISTS (SELECT FROM unnest(ids, since) AS c (id, since) WHERE NOT hansard.is_past(c.id, c.since)) THEN
+            walk.is_mixed := true;
+            RETURN walk;
+        END IF;
+        IF pass = 1 THEN
+            PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (keys) ORDER BY s.session_key FOR UPDATE;
+        END IF;
+    END LOOP;
+    DELETE FROM hansard.sessions s WHERE s.session_key = ANY (keys) AND s.conversation_id = ANY (ids);
+    FOR seen IN
+        SELECT c.id, coalesce(m.chain_hash, ''::bytea) AS head
+        FROM unnest(ids) AS c (id)
+        LEFT JOIN LATERAL (SELECT m.chain_hash FROM hansard.messages m WHERE m.conversation_id = c.id
+                           ORDER BY m.turn_no DESC, m.position DESC LIMIT 1) AS m ON true
+        ORDER BY c.id
+    LOOP
+        walk.heads_hash := hansard.heads_hash(walk.heads_hash, seen.id, seen.head);
+    END LOOP;
+    walk.conversations := walk.conversations + cardinality(ids);
+    walk.turns := walk.turns + (SELECT count(*) FROM hansard.turns t WHERE t.conversation_id = ANY (ids));
+    walk.messages := walk.messages + (SELECT count(*) FROM hansard.messages m WHERE m.conversation_id = ANY (ids));
+    RETURN walk;
+END
+$$;
+COMMENT ON FUNCTION hansard.survey(hansard.retention_walk, uuid[], bytea[], timestamptz[]) IS
+    'Looks whether these conversations (ids, their sessions, since when each is kept) are all past their time. If so: closes them for good '
+    'and counts them. If not: the month is mixed.';
+
+CREATE OR REPLACE FUNCTION hansard.blank_past(walk hansard.retention_walk, ids uuid[], keys bytea[], since timestamptz[])
+RETURNS hansard.retention_walk
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    due_ids   uuid[];
+    due_keys  bytea[];
+    due_since timestamptz[];
+    blanked   integer[];
+    closed    uuid[];
+BEGIN
+    SELECT array_agg(c.id), array_agg(c.key), array_agg(c.since)
+    INTO due_ids, due_keys, due_since
+    FROM unnest(ids, keys, since) AS c (id, key, since)
+    WHERE EXISTS (SELECT FROM hansard.turns t
+                  WHERE t.conversation_id = c.id AND t.finished_at < c.since AND t.fingerprint <> '');
+    IF due_ids IS NOT NULL THEN
+        PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) ORDER BY s.session_key FOR UPDATE;
+        blanked := hansard.blank_turns(due_ids, due_since);
+        closed := ARRAY(SELECT c.id FROM unnest(due_ids, due_since) AS c (id, since) WHERE hansard.is_past(c.id, c.since));
+        DELETE FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) AND s.conversation_id = ANY (closed);
+        UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (closed);
+        PERFORM hansard.note_event('retention_applied', NULL, jsonb_build_object(
+            'conversations', cardinality(closed), 'turns', blanked[1], 'messages', blanked[2]));
+    END IF;
+    walk.oldest_at := least(walk.oldest_at, (
+        SELECT min(m.created_at)
+        FROM unnest(ids) AS c (id)
+        CROSS JOIN LATERAL (SELECT m.created_at FROM hansard.messages m
+                            WHERE m.conversation_id = c.id AND m.salt IS NOT NULL
+                            ORDER BY m.turn_no, m.position LIMIT 1) AS m));
+    RETURN walk;
+END
+$$;
+COMMENT ON FUNCTION hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[]) IS
+    'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), closes those of which '
+    'nothing is left, and notes how much that was. The walk remembers the oldest words that are left.';
+
+CREATE OR REPLACE FUNCTION hansard.blank_addresses(after_id uuid, since timestamptz) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    last_id uuid;
+BEGIN
+    WITH past AS (
+        SELECT e.event_id FROM hansard.audit_events e
+        WHERE e.event_id > after_id AND e.event_id < hansard.uuid_floor(greatest(since, timestamptz 'epoch'))
+        ORDER BY e.event_id
+        LIMIT 5000
+    ), blanked AS (
+        UPDATE hansard.audit_events e SET detail = e.detail - 'address'
+        FROM past p
+        WHERE e.event_id = p.event_id AND e.kind = 'limit_reached' AND e.user_id IS NULL
+    )
+    SELECT max(p.event_id::text)::uuid INTO last_id FROM past p;
+    RETURN coalesce(last_id, after_id);
+END
+$$;
+COMMENT ON FUNCTION hansard.blank_addresses(uuid, timestamptz) IS
+    'Takes the addresses of callers without a key out of the next 5000 events after one that happened before the time; the last of these.';
+
+CREATE OR REPLACE FUNCTION hansard.walk_on(walk hansard.retention_walk, at timestamptz, newest timestamptz)
+RETURNS hansard.retention_walk
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT min(to_date(right(p.relname, 6), 'YYYYMM'))
+    INTO walk.month
+    FROM pg_inherits i
+    JOIN pg_class p ON p.oid = i.inhrelid
+    WHERE i.inhparent = 'hansard.conversations'::regclass
+      AND to_date(right(p.relname, 6), 'YYYYMM') > coalesce(walk.month, '-infinity')
+      AND to_date(right(p.relname, 6), 'YYYYMM')::timestamp AT TIME ZONE 'UTC' < newest;
+    walk.conversations := 0;
+    walk.turns := 0;
+    walk.messages := 0;
+    walk.heads_hash := '';
+    -- A month into which something may still come is not dropped.
+    walk.is_mixed := coalesce((walk.month + interval '1 month 1 day') AT TIME ZONE 'UTC' > at, false);
+    IF walk.month IS NOT NULL THEN
+        walk.after_id := hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC');
+    END IF;
+    RETURN walk;
+END
+$$;
+COMMENT ON FUNCTION hansard.walk_on(hansard.retention_walk, timestamptz, timestamptz) IS
+    'To the next month that began before the newest time from which anything may be past; month NULL: there is none.';
+
+CREATE OR REPLACE FUNCTION hansard.oldest_words(after_id uuid) RETURNS timestamptz
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN (SELECT m.created_at
+            FROM (SELECT c.conversation_id FROM hansard.conversations c
+                  WHERE c.conversation_id > after_id AND c.session_id IS NOT NULL
+                  ORDER BY c.conversation_id LIMIT 1) AS c
+            CROSS JOIN LATERAL (SELECT m.created_at FROM hansard.messages m
+                                WHERE m.conversation_id = c.conversation_id AND m.salt IS NOT NULL
+                                ORDER BY m.turn_no, m.position LIMIT 1) AS m);
+END
+$$;
+COMMENT ON FUNCTION hansard.oldest_words(uuid) IS 'When the oldest words of conversations after this id were said; NULL: there are none.';
+
+CREATE OR REPLACE FUNCTION hansard.walk_step(walk hansard.retention_walk, keep interval, at timestamptz, most integer)
+RETURNS hansard.retention_walk
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    ids      uuid[];
+    keys     bytea[];
+    since    timestamptz[];
+    is_mixed boolean := walk.is_mixed;
+    ends_at  uuid := hansard.uuid_floor((walk.month + interval '1 month') AT TIME ZONE 'UTC');
+BEGIN
+    SELECT array_agg(c.conversation_id ORDER BY c.conversation_id), array_agg(c.session_key ORDER BY c.conversation_id),
+           array_agg(hansard.kept_since(coalesce(u.tier, 'anonymous'), keep, at) ORDER BY c.conversation_id)
+    INTO ids, keys, since
+    FROM (SELECT c.* FROM hansard.conversations c
+          WHERE c.conversation_id > walk.after_id AND c.conversation_id < ends_at
+          ORDER BY c.conversation_id LIMIT most) AS c
+    LEFT JOIN LATERAL (SELECT u.tier FROM hansard.users u WHERE u.user_id = c.user_id LIMIT 1) AS u ON true;
+    IF ids IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF is_mixed THEN
+        walk := hansard.blank_past(walk, ids, keys, since);
+    ELSE
+        walk := hansard.survey(walk, ids, keys, since);
+    END IF;
+    walk.after_id := CASE WHEN walk.is_mixed AND NOT is_mixed THEN hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC')
+                          ELSE ids[cardinality(ids)] END;
+    RETURN walk;
+END
+$$;
+COMMENT ON FUNCTION hansard.walk_step(hansard.retention_walk, interval, timestamptz, integer) IS
+    'The next conversations of the month, so many at most; NULL: there are no more.';
+
+CREATE OR REPLACE FUNCTION hansard_api.apply_retention(keep_ms bigint, most integer) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    at     timestamptz := clock_timestamp();
+    keep   interval := keep_ms * interval '1 ms';
+    walk   hansard.retention_walk;
+    ahead  hansard.retention_walk;
+    newest timestamptz := (SELECT max(hansard.kept_since(t.tier, keep, at)) FROM hansard.tiers t);
+    state  integer := 1;
+BEGIN
+    SELECT * INTO walk FROM hansard.retention_walk FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF walk.ended_at > at - interval '45 minutes' AND walk.ended_at <= at THEN
+        RETURN ARRAY[0, coalesce(extract(epoch FROM at - walk.oldest_at), -1)];
+    END IF;
+    IF walk.began_at IS NULL OR walk.ended_at IS NOT NULL THEN
+        walk.began_at := at;
+        walk.ended_at := NULL;
+        walk.oldest_at := NULL;
+        walk.month := NULL;
+        walk.after_id := '00000000-0000-0000-0000-000000000000';
+        walk := hansard.walk_on(walk, at, newest);
+    ELSE
+        ahead := hansard.walk_step(walk, keep, at, most);
+        IF ahead.is_walk THEN
+            walk := ahead;
+        ELSIF walk.is_mixed THEN
+            walk := hansard.walk_on(walk, at, newest);
+        ELSIF hansard.drop_month(walk.month, jsonb_build_object(
+                  'conversations', walk.conversations, 'turns', walk.turns, 'messages', walk.messages,
+                  'heads_hash', encode(walk.heads_hash, 'hex'))) THEN
+            walk := hansard.walk_on(walk, at, newest);
+        ELSE
+            state := 2;
+        END IF;
+    END IF;
+    IF walk.month IS NULL THEN
+        walk.oldest_at := least(walk.oldest_at, hansard.oldest_words(walk.after_id));
+        walk.events_after := hansard.blank_addresses(walk.events_after, hansard.kept_since('anonymous', keep, at));
+        walk.ended_at := at;
+        state := 0;
+    END IF;
+    UPDATE hansard.retention_walk w
+    SET began_at = walk.began_at, ended_at = walk.ended_at, month = walk.month, is_mixed = walk.is_mixed,
+        after_id = walk.after_id, conversations = walk.conversations, turns = walk.turns, messages = walk.messages,
+        heads_hash = walk.heads_hash, oldest_at = walk.oldest_at, events_after = walk.events_after;
+    RETURN ARRAY[state, CASE state WHEN 0 THEN coalesce(extract(epoch FROM at - walk.oldest_at), -1) END];
+END
+$$;
+COMMENT ON FUNCTION hansard_api.apply_retention(bigint, integer) IS
+    'One step of the hourly walk that drops and blanks what is past its retention. Arguments: the general retention in ms (0: for ever), and how '
+    'many conversations a step looks at. What is to be done next: 0, to come again in an hour (then also the age of the oldest words in '
+    'seconds; -1: there are none); 1, to go on; 2, to go on a little later, for the tables were busy. NULL: somebody else is at it.';
+GRANT EXECUTE ON FUNCTION hansard_api.apply_retention(bigint, integer) TO hansard_app;
+
+RESET ROLE;
