@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "core/turn.h"
 #include "http/server_private.h"
+#include "llm/webhook.h"
 
 static void on_answer(void *receiver, struct turn_reply *reply)
 {
@@ -29,13 +30,6 @@ static bool check_stream(const json_t *root, struct err *e)
                    "streaming is not available; leave stream out or set it to false");
 }
 
-static bool is_allowed(const struct config *c, const char *url, struct err *e)
-{
-    (void)c;
-    (void)url;
-    return err_set(e, ERR_BAD_FIELD, "webhooks are not configured");
-}
-
 static bool read_webhook(struct exchange *x, const json_t *root, struct turn_request *r)
 {
     static const struct json_want want = {"webhook", 1, LIMIT_WEBHOOK_URL_BYTES, false};
@@ -45,7 +39,7 @@ static bool read_webhook(struct exchange *x, const json_t *root, struct turn_req
     if (!url.data)
         return true;
     r->webhook = mem_copy(url.data, url.len);
-    return is_allowed(x->loop->server->config, r->webhook, &x->err);
+    return webhook_url_is_allowed(x->loop->server->config, r->webhook, &x->err);
 }
 
 static bool read_body(struct exchange *x, const json_t *root, struct turn_request *r)
