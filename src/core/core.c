@@ -36,15 +36,15 @@ static void on_models_changed(void *arg)
 
 static bool runs_here(void *arg, const struct job_ref *ref)
 {
-    (void)arg;
-    (void)ref;
-    return false;
+    struct core *c = arg;
+    return jobs_is_here(&c->jobs, ref);
 }
 
 static void on_cancelled(void *arg)
 {
     struct core *c = arg;
     jobs_look(&c->jobs);
+    watch_look(&c->watch);
 }
 
 /* What needs the outside world. */
