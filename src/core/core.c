@@ -37,7 +37,7 @@ static void on_models_changed(void *arg)
 static bool runs_here(void *arg, const struct job_ref *ref)
 {
     struct core *c = arg;
-    return jobs_has(&c->jobs, ref);
+    return jobs_is_here(&c->jobs, ref);
 }
 
 static void on_cancelled(void *arg)

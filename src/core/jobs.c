@@ -244,10 +244,35 @@ void jobs_look(struct jobs *j)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+static struct job_ref ref_of(const struct turn *t)
+{
+    return (struct job_ref){t->accept.ref.conversation, t->accept.ref.turn_no};
+}
+
+static struct list *bucket_of(struct jobs *j, const struct job_ref *ref)
+{
+    return &j->by_ref[job_ref_hash(ref) % JOBS_BUCKETS];
+}
+
+bool jobs_is_here(struct jobs *j, const struct job_ref *ref)
+{
+    const struct list *bucket = bucket_of(j, ref);
+    bool is_here = false;
+    pthread_mutex_lock(&j->lock);
+    for (struct list_node *n = list_first(bucket); n && !is_here; n = list_next(bucket, n)) {
+        struct job_ref other = ref_of(CONTAINER_OF(n, struct turn, by_ref));
+        is_here = job_ref_equals(&other, ref);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return is_here;
+}
+
 void jobs_begin(struct jobs *j, struct turn *t)
 {
+    struct job_ref ref = ref_of(t);
     pthread_mutex_lock(&j->lock);
     list_append(&j->running, &t->running);
+    list_append(bucket_of(j, &ref), &t->by_ref);
     if (j->is_stopping)
         atomic_store(&t->model.call.is_cancelled, true);
     pthread_mutex_unlock(&j->lock);
@@ -256,26 +281,13 @@ void jobs_begin(struct jobs *j, struct turn *t)
 
 void jobs_end(struct jobs *j, struct turn *t)
 {
+    struct job_ref ref = ref_of(t);
     pthread_mutex_lock(&j->lock);
     list_remove(&j->running, &t->running);
+    list_remove(bucket_of(j, &ref), &t->by_ref);
     pthread_mutex_unlock(&j->lock);
     metrics_add(METRIC_JOBS_RUNNING, 0, -1);
-    const struct job_ref ref = {t->accept.ref.conversation, t->accept.ref.turn_no};
-    watch_tell(&j->core->watch, &ref);
     hooks_wake(&j->core->hooks);
-}
-
-bool jobs_has(struct jobs *j, const struct job_ref *ref)
-{
-    bool has = false;
-    pthread_mutex_lock(&j->lock);
-    for (struct list_node *n = list_first(&j->running); n && !has; n = list_next(&j->running, n)) {
-        const struct turn_ref *own = &turn_of(n)->accept.ref;
-        const struct job_ref here = {own->conversation, own->turn_no};
-        has = job_ref_equals(&here, ref);
-    }
-    pthread_mutex_unlock(&j->lock);
-    return has;
 }
 
 bool jobs_is_handed_back(struct jobs *j, const struct turn *t)
@@ -302,6 +314,8 @@ void jobs_init(struct jobs *j, struct core *core)
     memset(j, 0, sizeof *j);
     j->core = core;
     list_init(&j->running);
+    for (size_t i = 0; i < JOBS_BUCKETS; i++)
+        list_init(&j->by_ref[i]);
     pthread_mutex_init(&j->lock, NULL);
     j->poll.fire = on_poll;
     j->claim.call.done = on_claimed;

@@ -17,6 +17,8 @@
 #include "core/job_ref.h"
 #include "db/claim.h"
 
+#define JOBS_BUCKETS 256 /* a power of two */
+
 struct core;
 struct turn;
 
@@ -28,11 +30,12 @@ struct jobs {
     atomic_bool is_hungry; /* would claim more, were there room */
 
     pthread_mutex_t lock;
-    struct list running; /* lock: struct turn */
-    bool is_claiming;    /* lock */
-    bool is_woken;       /* lock: while it was claiming */
-    bool is_stopping;    /* lock */
-    int64_t pause_ms;    /* lock: until the next poll */
+    struct list running;              /* lock: struct turn */
+    struct list by_ref[JOBS_BUCKETS]; /* lock: the same */
+    bool is_claiming;                 /* lock */
+    bool is_woken;                    /* lock: while it was claiming */
+    bool is_stopping;                 /* lock */
+    int64_t pause_ms;                 /* lock: until the next poll */
 
     struct call_item look; /* whoever has set is_looking */
     struct turn_ref *looked_at;
@@ -58,6 +61,8 @@ void jobs_look(struct jobs *j);
 /* For core/turn: a claimed turn runs, until it is written. */
 void jobs_begin(struct jobs *j, struct turn *t);
 void jobs_end(struct jobs *j, struct turn *t);
-bool jobs_has(struct jobs *j, const struct job_ref *ref); /* does it run here? */
+
+bool jobs_is_here(struct jobs *j, const struct job_ref *ref); /* claimed, and not yet written */
+
 /* The call came to nothing: is that no fault of the job's, so that it goes back into the queue? */
 bool jobs_is_handed_back(struct jobs *j, const struct turn *t);

@@ -168,6 +168,12 @@ static void remember(struct turn *t, bool is_completed)
     }
 }
 
+static void tell_watchers(const struct turn *t)
+{
+    const struct job_ref ref = {t->accept.ref.conversation, t->accept.ref.turn_no};
+    watch_tell(&t->core->watch, &ref);
+}
+
 static void on_finish_done(struct finish_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, finish);
@@ -183,6 +189,8 @@ static void on_finish_done(struct finish_item *item)
     remember(t, item->outcome == FINISH_DONE && item->state == FINISH_COMPLETED);
     if (t->is_claimed)
         jobs_end(&t->core->jobs, t);
+    if (item->state != FINISH_HANDED_BACK)
+        tell_watchers(t);
     if (item->outcome == FINISH_DONE && item->has_next)
         jobs_wake(&t->core->jobs);
     if (item->outcome == FINISH_FENCED) {

@@ -35,7 +35,7 @@ struct turn {
     struct accept_item accept;
     struct models_call model;
     struct finish_item finish;
-    struct list_node running; /* a claimed job: in core/jobs */
+    struct list_node running, by_ref; /* a claimed job: in core/jobs */
 };
 
 /* In the order of the values of METRIC_TURNS. */

@@ -43,11 +43,10 @@ void store_read_job(struct call_item *c, const struct store_job *job)
     ask(c, "SELECT hansard_api.read_job($1::bytea, $2::uuid, $3::int)", params, COUNT_OF(params));
 }
 
-void store_cancel_job(struct call_item *c, const struct store_job *job, const char *request_id)
+void store_cancel_job(struct call_item *c, const struct store_job *job)
 {
-    const char *const params[] = {job->key_hash_hex, job->conversation, job->turn_no, request_id};
-    ask(c, "SELECT hansard_api.cancel_job($1::bytea, $2::uuid, $3::int, $4::text)", params,
-        COUNT_OF(params));
+    const char *const params[] = {job->key_hash_hex, job->conversation, job->turn_no};
+    ask(c, "SELECT hansard_api.cancel_job($1::bytea, $2::uuid, $3::int)", params, COUNT_OF(params));
 }
 
 void store_jobs_ended(struct call_item *c, const char *conversations, const char *turn_nos)

@@ -33,7 +33,7 @@ struct store_job {
 };
 void store_read_job(struct call_item *c, const struct store_job *job);
 /* The same, of a job that was cancelled by this. ERR_JOB_ENDED. */
-void store_cancel_job(struct call_item *c, const struct store_job *job, const char *request_id);
+void store_cancel_job(struct call_item *c, const struct store_job *job);
 /* "{1,5,7}": the places of those turns that have ended or are not there. Text of a uuid[] and an
  * int[]. */
 void store_jobs_ended(struct call_item *c, const char *conversations, const char *turn_nos);

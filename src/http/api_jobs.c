@@ -205,6 +205,6 @@ void api_jobs_delete(struct exchange *x)
         return;
     }
     l->item.done = on_cancelled;
-    store_cancel_job(&l->item, &job, x->request_id);
+    store_cancel_job(&l->item, &job);
     lookup_run(x, finish);
 }
