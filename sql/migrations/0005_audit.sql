@@ -47,7 +47,7 @@ CREATE INDEX turns_time ON hansard.turns USING brin (accepted_at, ((accepted_at 
 CREATE INDEX messages_time ON hansard.messages USING brin (created_at) WITH (autosummarize = on);
 
 -- Once a conversation, not once a turn.
-CREATE INDEX conversations_user ON hansard.conversations (user_id, conversation_id);
+CREATE INDEX conversations_owner ON hansard.conversations (user_id, conversation_id) WHERE user_id IS NOT NULL;
 CREATE INDEX audit_events_time ON hansard.audit_events (happened_at);
 
 CREATE TYPE hansard.message_place AS (

@@ -45,7 +45,4 @@ COMMENT ON COLUMN hansard.seal_heads.seal_no IS 'Seal it is a leaf of.';
 COMMENT ON COLUMN hansard.seal_heads.messages IS 'Messages it had then.';
 COMMENT ON COLUMN hansard.seal_heads.head IS 'Chain hash of the last of them.';
 
--- What was said since the last seal, wherever its conversation began. A btree would cost every turn a second index to write.
-CREATE INDEX messages_time ON hansard.messages USING brin (created_at) WITH (autosummarize = on);
-
 RESET ROLE;

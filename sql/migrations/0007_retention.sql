@@ -3,8 +3,6 @@
 
 SET LOCAL ROLE hansard_owner;
 
-CREATE INDEX conversations_owner ON hansard.conversations (user_id, conversation_id) WHERE user_id IS NOT NULL;
-
 ALTER TABLE hansard.tiers ADD COLUMN retention interval CHECK (retention >= interval '0');
 COMMENT ON COLUMN hansard.tiers.retention IS
     'How long the words of its callers are kept after a turn has ended; 0: for ever; NULL: HANSARD_RETENTION.';
