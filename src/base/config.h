@@ -26,7 +26,7 @@
     X(SECRET, database_url, "HANSARD_DATABASE_URL", 0, 2000, "", "libpq URL",                      \
       "PostgreSQL through PgBouncer, as hansard_app. Required by serve.")                          \
     X(SECRET, migrate_url, "HANSARD_MIGRATE_URL", 0, 2000, "", "libpq URL",                        \
-      "PostgreSQL directly, as a role that may create roles. Used by migrate, keys and audit.")           \
+      "PostgreSQL directly, as a role that may create roles. Used by migrate, keys and audit.")    \
     X(COUNT, lanes, "HANSARD_LANES", 1, 64, "4", "connections",                                    \
       "Database lanes: connections to PgBouncer, each with its thread.")                           \
     X(DURATION, database_timeout, "HANSARD_DATABASE_TIMEOUT", 100, 60000, "6s", "duration",        \
@@ -76,6 +76,9 @@
       "First message of every call to the model; empty: none.")                                    \
     X(DURATION, session_ttl, "HANSARD_SESSION_TTL", 1000, 31536000000, "24h", "duration",          \
       "A session idle for longer starts a new conversation.")                                      \
+    X(DURATION, retention, "HANSARD_RETENTION", 0, 3153600000000, "90d", "duration",               \
+      "How long words are kept after a turn has ended, the same for each worker; 0: for ever. A "  \
+      "tier may have a time of its own.")                                                          \
     X(CHOICE, auth, "HANSARD_AUTH", "optional|required", 0, "optional", "choice",                  \
       "Whether callers without an API key are served.")                                            \
     X(TEXT, trusted_proxies, "HANSARD_TRUSTED_PROXIES", 0, 1500, "", "CIDR list",                  \

@@ -2,7 +2,8 @@
  *
  * Does:      tells the database every two seconds that this worker is alive, and leases permits from the
  *            fleet's cap with it; takes a new id when it was declared dead; buries dead workers; makes
- *            partitions ahead; sweeps idle limits.
+ *            partitions ahead; sweeps idle limits; walks through the record for what is past its
+ *            retention.
  * Does not:  wait: every step is a call item, and its end starts the timer of the next.
  * Threads:   keeper_* from any; steps on the timers' thread, their ends on a lane's.
  * Owns:      this worker's id.
@@ -37,14 +38,21 @@ struct keeper_beat {
     char numbers[7][12]; /* parameters as text */
 };
 
+/* One step of the walk. */
+struct keeper_walk {
+    int most; /* conversations in it; fewer after a step that failed, for it may have been too long */
+    char keep_ms[24], most_text[12]; /* parameters as text */
+};
+
 struct keeper {
     struct db *db;
     struct timers *timers;
     const struct config *config;
     struct gate *gate;
-    struct keeper_duty heartbeat, reaping, partitions, sweep;
+    struct keeper_duty heartbeat, reaping, partitions, sweep, retention;
     struct keeper_beat beat; /* heartbeat's own */
     char *swept_to;          /* sweep's own: the key to go on after; NULL: from the first */
+    struct keeper_walk walk; /* retention's own */
 
     pthread_mutex_t lock;
     pthread_cond_t quiet;
