@@ -28,7 +28,7 @@
     X(SECRET, database_url, "HANSARD_DATABASE_URL", 0, 2000, "", "libpq URL",                      \
       "PostgreSQL through PgBouncer, as hansard_app. Required by serve.")                          \
     X(SECRET, migrate_url, "HANSARD_MIGRATE_URL", 0, 2000, "", "libpq URL",                        \
-      "PostgreSQL directly, as a role that may create roles. Used by migrate, keys and audit.")           \
+      "PostgreSQL directly, as a role that may create roles. Used by migrate, keys and audit.")    \
     X(SECRET, audit_url, "HANSARD_AUDIT_URL", 0, 2000, "", "libpq URL",                            \
       "PostgreSQL directly, as hansard_auditor; may be a hot standby. Used by audit verify; "      \
       "empty: HANSARD_MIGRATE_URL.")                                                               \
@@ -85,6 +85,9 @@
       "First message of every call to the model; empty: none.")                                    \
     X(DURATION, session_ttl, "HANSARD_SESSION_TTL", 1000, 31536000000, "24h", "duration",          \
       "A session idle for longer starts a new conversation.")                                      \
+    X(DURATION, retention, "HANSARD_RETENTION", 0, 3153600000000, "90d", "duration",               \
+      "How long words are kept after a turn has ended, the same for each worker; 0: for ever. A "  \
+      "tier may have a time of its own.")                                                          \
     X(CHOICE, auth, "HANSARD_AUTH", "optional|required", 0, "optional", "choice",                  \
       "Whether callers without an API key are served.")                                            \
     X(TEXT, trusted_proxies, "HANSARD_TRUSTED_PROXIES", 0, 1500, "", "CIDR list",                  \

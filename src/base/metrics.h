@@ -67,6 +67,9 @@
     X(COUNTER, LANE_RECONNECTS, "hansard_lane_reconnects_total",                                   \
       "Connections to the database opened.", NULL, "")                                             \
     X(GAUGE, LANE_WAITING, "hansard_lane_waiting", "Items waiting for a lane.", NULL, "")          \
+    X(GAUGE, OLDEST_MESSAGE, "hansard_oldest_message_age_seconds",                                 \
+      "Age of the oldest words kept, looked up once an hour; -1: none, or not known yet.", NULL,   \
+      "")                                                                                          \
     X(GAUGE, FINISH_UNWRITTEN, "hansard_finish_unwritten",                                         \
       "Answers waiting for the database to come back.", NULL, "")
 

@@ -28,6 +28,12 @@
 #define SWEEP_ROWS "2000"
 #define SWEEP_PAGE_MS 100 /* until the next page */
 #define AGAIN_MS 500      /* after a failure */
+#define WALK_MS (50LL * 60 * 1000)
+#define WALK_JITTER_MS (20 * 60 * 1000)
+#define WALK_STEP_MS 100    /* until the next step */
+#define WALK_BUSY_MS 1000   /* when tables were busy */
+#define WALK_AGAIN_MS 60000 /* when somebody else walks, or after a failure */
+#define WALK_CONVERSATIONS 200
 
 /* ---- duties ---------------------------------------------------------------------------------- */
 
@@ -258,6 +264,35 @@ static int64_t sealing_ended(struct keeper *k, struct call_item *item)
     return sealer_ended(&k->sealer, item);
 }
 
+static void ask_retention(struct call_item *item, struct keeper *k)
+{
+    struct keeper_walk *w = &k->walk;
+    snprintf(w->keep_ms, sizeof w->keep_ms, "%lld", (long long)k->config->retention);
+    snprintf(w->most_text, sizeof w->most_text, "%d", w->most);
+    store_apply_retention(item, w->keep_ms, w->most_text);
+}
+
+/* "{state,age}": what is to be done next, and the age of the oldest words when the walk is over. */
+static int64_t retention_ended(struct keeper *k, struct call_item *item)
+{
+    struct keeper_walk *w = &k->walk;
+    int64_t wait_ms = WALK_AGAIN_MS;
+    long long age_s;
+    if (item->err.kind != ERR_NONE) {
+        w->most = w->most > 8 ? w->most / 8 : 1;
+        if (item->err.kind != ERR_DB_DOWN)
+            log_err(LOG_WARN, "retention_not_applied", &item->err);
+    } else if (item->text && sscanf(item->text, "{0,%lld}", &age_s) == 1) {
+        metrics_set(METRIC_OLDEST_MESSAGE, 0, age_s);
+        w->most = WALK_CONVERSATIONS;
+        return WALK_MS + random_below(WALK_JITTER_MS);
+    } else if (item->text) {
+        w->most = w->most < WALK_CONVERSATIONS / 2 ? w->most * 2 : WALK_CONVERSATIONS;
+        wait_ms = item->text[1] == '1' ? WALK_STEP_MS : WALK_BUSY_MS;
+    }
+    return wait_ms / 2 + random_below((uint32_t)wait_ms);
+}
+
 /* ---- from outside ---------------------------------------------------------------------------- */
 
 void keeper_init(struct keeper *k, const struct keeper_options *o)
@@ -282,6 +317,10 @@ void keeper_init(struct keeper *k, const struct keeper_options *o)
     k->sealing.ask = ask_sealing;
     k->sealing.ended = sealing_ended;
     sealer_init(&k->sealer, o->config);
+    k->retention.ask = ask_retention;
+    k->retention.ended = retention_ended;
+    k->walk.most = WALK_CONVERSATIONS;
+    metrics_set(METRIC_OLDEST_MESSAGE, 0, -1);
     pthread_mutex_lock(&k->lock);
     take_new_id_locked(k);
     pthread_mutex_unlock(&k->lock);
@@ -291,12 +330,13 @@ void keeper_init(struct keeper *k, const struct keeper_options *o)
     begin(k, &k->sweep);
     if (o->config->seal_interval > 0)
         begin(k, &k->sealing);
+    begin(k, &k->retention);
 }
 
 static bool is_busy_locked(const struct keeper *k)
 {
     return k->heartbeat.is_asked || k->reaping.is_asked || k->partitions.is_asked ||
-           k->sweep.is_asked || k->sealing.is_asked;
+           k->sweep.is_asked || k->sealing.is_asked || k->retention.is_asked;
 }
 
 void keeper_stop(struct keeper *k, int64_t until_ms)

@@ -2,7 +2,9 @@
  *
  * Does:      tells the database every two seconds that this worker is alive, and leases permits from the
  *            fleet's cap with it; takes a new id when it was declared dead; buries dead workers; makes
- *            partitions ahead; sweeps idle limits; has what was said sealed.
+ *            partitions ahead; sweeps idle limits; walks through the record for what is past its
+ *            retention; has what was
+ *            said sealed.
  * Does not:  wait: every step is a call item, and its end starts the timer of the next.
  * Threads:   keeper_* from any; steps on the timers' thread, their ends on a lane's.
  * Owns:      this worker's id.
@@ -39,6 +41,12 @@ struct keeper_beat {
     char numbers[7][12]; /* parameters as text */
 };
 
+/* One step of the walk. */
+struct keeper_walk {
+    int most; /* conversations in it; fewer after a step that failed, for it may have been too long */
+    char keep_ms[24], most_text[12]; /* parameters as text */
+};
+
 struct keeper {
     struct db *db;
     struct timers *timers;
@@ -46,10 +54,11 @@ struct keeper {
     struct gate *gate;
     void (*cancelled)(void *arg);
     void *arg;
-    struct keeper_duty heartbeat, reaping, partitions, sweep, sealing;
+    struct keeper_duty heartbeat, reaping, partitions, sweep, sealing, retention;
     struct keeper_beat beat; /* heartbeat's own */
     struct sealer sealer;    /* sealing's own */
     char *swept_to;          /* sweep's own: the key to go on after; NULL: from the first */
+    struct keeper_walk walk; /* retention's own */
 
     pthread_mutex_t lock;
     pthread_cond_t quiet;

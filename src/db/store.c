@@ -101,6 +101,12 @@ void store_count_jobs(struct call_item *c)
     ask(c, "SELECT hansard_api.count_jobs()", NULL, 0);
 }
 
+void store_apply_retention(struct call_item *c, const char *keep_ms, const char *most)
+{
+    const char *const params[] = {keep_ms, most};
+    ask(c, "SELECT hansard_api.apply_retention($1::bigint, $2::int)", params, COUNT_OF(params));
+}
+
 void store_make_partitions(struct call_item *c)
 {
     ask(c, "SELECT hansard_api.make_partitions()", NULL, 0);

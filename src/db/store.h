@@ -59,6 +59,9 @@ struct store_webhook_end {
 };
 void store_end_webhook(struct call_item *c, const struct store_webhook_end *w);
 void store_make_partitions(struct call_item *c); /* number made */
+/* "{state,age}"; NULL: somebody else is at it. What they mean: apply_retention in sql/functions. Numbers
+ * as decimal text. */
+void store_apply_retention(struct call_item *c, const char *keep_ms, const char *most);
 /* "{granted,retry_after_ms,ahead}" of so many turns of one caller, and of so many expected; NULL: he is
  * not limited, or not known. Numbers as decimal text. */
 struct store_quota {

@@ -157,6 +157,7 @@ static void open_keeper(struct fixture *f, int64_t cap)
     f->config = (struct config){.listen = listen,
                                 .llm_concurrency = 10,
                                 .cluster_concurrency = cap,
+                                .retention = 7776000000,
                                 .llm_total_timeout = 110000};
     const struct gate_options gate = {.permits = 10, .most = 100, .has_leases = cap > 0};
     gate_init(&f->gate, &gate);
@@ -260,6 +261,7 @@ static void it_begins_with_all_its_duties(void **state)
     assert_null(call_of("reap_workers")); /* it has not been heard for long enough */
     assert_non_null(call_of("make_partitions"));
     assert_non_null(call_of("sweep_limits"));
+    assert_non_null(call_of("apply_retention"));
     assert_int_equal(call_of("lease_permits")->deadline_ms, now_ms + 5000);
     beat_and_lease(&f, "{20,5,5,0}");
     keeper_tell(&f.keeper, &report);
@@ -513,7 +515,7 @@ static void malformed_answers_lease_nothing(void **state)
                                         "{20,5,9,0",
                                         "{20,9,9,0}x",
                                         "{20,9,9,0,0}",
-                                        "{20,9,9}",
+                                        "{20,9,9,0}",
                                         "{NULL,9,9,0}",
                                         "{20,,9,0}",
                                         "20,9,9,0",
@@ -687,15 +689,72 @@ static void the_dead_and_partitions_in_time(void **state)
     close_keeper(&f);
 }
 
+static const char *steps_of(void)
+{
+    return call_of("apply_retention")->param[1].data;
+}
+
+static void a_walk_goes_on_until_it_is_over(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_keeper(&f, 0);
+    assert_int_equal(metrics_get(METRIC_OLDEST_MESSAGE, 0), -1);
+    assert_string_equal(call_of("apply_retention")->param[0].data, "7776000000");
+    assert_string_equal(steps_of(), "200");
+    answer("apply_retention", ERR_NONE, "{1,NULL}"); /* there is more */
+    assert_in_range(next_in(&f.keeper.retention), 50, 150);
+    pass(next_in(&f.keeper.retention));
+    answer("apply_retention", ERR_NONE, "{2,NULL}"); /* tables were busy */
+    assert_in_range(next_in(&f.keeper.retention), 500, 1500);
+    pass(next_in(&f.keeper.retention));
+    answer("apply_retention", ERR_NONE, NULL); /* somebody else is at it */
+    assert_in_range(next_in(&f.keeper.retention), 30000, 90000);
+    assert_int_equal(metrics_get(METRIC_OLDEST_MESSAGE, 0), -1);
+    pass(next_in(&f.keeper.retention));
+    answer("apply_retention", ERR_NONE, "{0,86400}"); /* it is over */
+    assert_int_equal(metrics_get(METRIC_OLDEST_MESSAGE, 0), 86400);
+    assert_in_range(next_in(&f.keeper.retention), 50 * 60000, 70 * 60000);
+    pass(next_in(&f.keeper.retention));
+    answer("apply_retention", ERR_NONE, "{0,-1}");
+    assert_int_equal(metrics_get(METRIC_OLDEST_MESSAGE, 0), -1);
+    close_keeper(&f);
+}
+
+static void a_step_that_was_too_long_is_made_shorter(void **state)
+{
+    (void)state;
+    static const char *const after_failure[] = {"25", "3", "1", "1"};
+    static const char *const afterwards[] = {"2", "4", "8"};
+    struct fixture f;
+    open_keeper(&f, 0);
+    for (size_t i = 0; i < COUNT_OF(after_failure); i++) {
+        answer("apply_retention", i % 2 ? ERR_DB_DOWN : ERR_INTERNAL, NULL);
+        assert_in_range(next_in(&f.keeper.retention), 30000, 90000);
+        pass(next_in(&f.keeper.retention));
+        assert_string_equal(steps_of(), after_failure[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(afterwards); i++) {
+        answer("apply_retention", ERR_NONE, "{1,NULL}");
+        pass(next_in(&f.keeper.retention));
+        assert_string_equal(steps_of(), afterwards[i]);
+    }
+    answer("apply_retention", ERR_NONE, "{0,5}");
+    pass(next_in(&f.keeper.retention));
+    assert_string_equal(steps_of(), "200");
+    close_keeper(&f);
+}
+
 static void stopped_it_asks_nothing_more(void **state)
 {
     (void)state;
     struct fixture f;
     open_keeper(&f, 20);
     beat_and_lease(&f, "{20,5,5,0}"); /* the next is due */
-    keeper_stop(&f.keeper, now_ms);   /* with two on their way */
+    keeper_stop(&f.keeper, now_ms);   /* with three on their way */
     answer("make_partitions", ERR_NONE, "0");
     answer("sweep_limits", ERR_NONE, NULL);
+    answer("apply_retention", ERR_NONE, NULL);
     keeper_stop(&f.keeper, now_ms + 1000000); /* none is: it does not wait */
     pass(1000000);
     for (size_t i = 0; i < COUNT_OF(asked); i++)
@@ -723,6 +782,8 @@ int main(void)
         cmocka_unit_test(a_sweep_goes_on_where_it_was),
         cmocka_unit_test(who_was_away_buries_nobody),
         cmocka_unit_test(cancelled_jobs_are_told),
+        cmocka_unit_test(a_walk_goes_on_until_it_is_over),
+        cmocka_unit_test(a_step_that_was_too_long_is_made_shorter),
         cmocka_unit_test(the_dead_and_partitions_in_time),
         cmocka_unit_test(stopped_it_asks_nothing_more),
     };
