@@ -128,6 +128,8 @@ def auditor_login():
     login = psycopg2.connect(user="hansard_auditor")
     login.autocommit = True
     with login.cursor() as cursor:
+        # It is read-only by a setting, which whoever logs in may change: it is the privileges that hold.
+        cursor.execute("SET default_transaction_read_only = off")
         refuses(
             cursor,
             "SET ROLE hansard_owner",
