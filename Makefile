@@ -151,7 +151,7 @@ clean: ## remove build/
 
 # ---- running -------------------------------------------------------------------------------------
 
-.PHONY: run up down migrate bench bench-limits
+.PHONY: run up down migrate bench bench-audit bench-limits
 run: ## install, build, start the stack, say where to look; Ctrl-C stops it
 	@scripts/deps.sh
 	@$(BUILD) all
@@ -170,6 +170,9 @@ migrate: $(B)/hansard ## apply migrations to HANSARD_MIGRATE_URL (default: the l
 bench-limits: all ## measure what limits cost: a hot key, and a flood of refused requests
 	@scripts/deps.sh && scripts/deps.sh bench
 	@$(PYTHON) bench/limits.py
+bench-audit: all ## run docs/audit.md's queries on AUDIT_MESSAGES (1000000) messages
+	@scripts/deps.sh
+	@$(PYTHON) bench/audit.py
 bench: ## measure against pgbench and a FastAPI + Redis peer
 	@scripts/deps.sh && scripts/deps.sh bench
 	@$(BUILD) all

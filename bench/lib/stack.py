@@ -87,6 +87,9 @@ class Stack:
         """One value, or rows as lines of fields split by |."""
         return self._do("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", stdin=text).strip()
 
+    def psql(self, *words, timeout_s=60):
+        return self._do("psql", "-v", "ON_ERROR_STOP=1", *words, timeout_s=timeout_s)
+
     def settings(self):
         names = ", ".join(f"'{name}'" for name in SETTINGS)
         rows = self.sql(f"SELECT name, current_setting(name) FROM pg_settings WHERE name IN ({names})")
