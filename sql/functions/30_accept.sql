@@ -211,17 +211,18 @@ BEGIN
 
     -- How many jobs a caller has is counted without a lock: calls made at the same moment may be a few too many.
     IF has_jobs AND most_jobs IS NOT NULL THEN
-        refusals := ARRAY(
-            SELECT CASE WHEN d.verdict = 'queued'
-                             AND (SELECT count(*) FROM (SELECT FROM hansard.jobs j WHERE j.limit_key = limit_keys[d.item]
-                                                        LIMIT most_jobs) AS n)
-                                 + row_number() OVER (PARTITION BY d.verdict, limit_keys[d.item] ORDER BY d.item) > most_jobs
-                        THEN 'HS432' END
-            FROM unnest(drafts) d
-            ORDER BY d.item);
-        IF array_remove(refusals, NULL) = '{}' THEN
-            refusals := NULL;
-        END IF;
+        WITH had AS MATERIALIZED (
+            SELECT k.limit_key, (SELECT count(*) FROM (SELECT FROM hansard.jobs j WHERE j.limit_key = k.limit_key
+                                                       LIMIT most_jobs) AS n) AS jobs
+            FROM (SELECT DISTINCT limit_keys[d.item] AS limit_key FROM unnest(drafts) d WHERE d.verdict = 'queued') AS k
+        )
+        SELECT nullif(array_agg(CASE WHEN h.jobs + d.place > most_jobs THEN 'HS432' END ORDER BY d.item),
+                      array_fill(NULL::text, ARRAY[count(*)::integer]))
+        INTO refusals
+        FROM (SELECT d.item, d.verdict, limit_keys[d.item] AS limit_key,
+                     row_number() OVER (PARTITION BY d.verdict, limit_keys[d.item] ORDER BY d.item) AS place
+              FROM unnest(drafts) d) AS d
+        LEFT JOIN had h ON d.verdict = 'queued' AND h.limit_key = d.limit_key;
     END IF;
 
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.

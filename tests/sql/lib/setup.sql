@@ -120,9 +120,9 @@ AS $$ SELECT string_agg(outcome, ' ' ORDER BY item) FROM help.finish(finishes) $
 CREATE FUNCTION help.claim(worker text, most integer DEFAULT 10, known uuid[] DEFAULT NULL) RETURNS text
 LANGUAGE sql
 AS $$
-    SELECT string_agg(concat_ws(' ', s.session_id, c.turn_no, c.attempt, c.words), ', ')
+    SELECT string_agg(concat_ws(' ', (SELECT s.session_id FROM hansard.sessions s WHERE s.session_key = c.session_key), c.turn_no,
+                                c.attempt, c.words), ', ')
     FROM hansard_api.claim_jobs(help.id(worker), most, 20, 65536, known) AS c
-    JOIN hansard.sessions s ON s.session_key = c.session_key
 $$;
 
 -- Jobs that have not ended: "session turn (ready)" or "session turn (worker)" or "session turn", by session and turn.

@@ -116,5 +116,9 @@ def strike():
     _watcher = None
     while _connections:
         _connections.pop().close()
-    watcher().do("UPDATE hansard.sessions SET open_turn = NULL, open_worker = NULL WHERE open_turn IS NOT NULL")
+    watcher().do(
+        "UPDATE hansard.sessions SET open_turn = NULL, open_worker = NULL, jobs = 0"
+        " WHERE open_turn IS NOT NULL OR jobs > 0"
+    )
+    watcher().do("DELETE FROM hansard.jobs")
     watcher().do("DELETE FROM hansard.workers")

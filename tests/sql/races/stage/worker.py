@@ -12,8 +12,10 @@ register_uuid()
 
 _ACCEPT = """
 SELECT * FROM hansard_api.accept_turns(%s::uuid, 20, 65536, %s::bigint, %s::bytea[], %s::text[], %s::text[], %s::text[],
-                                       %s::text[], %s::bytea[], %s::text[], %s::uuid[], %s::integer[]) ORDER BY item
+                                       %s::text[], %s::bytea[], %s::text[], %s::uuid[], %s::integer[], NULL,
+                                       %s::boolean[]) ORDER BY item
 """
+_CLAIM = "SELECT * FROM hansard_api.claim_jobs(%s, %s, 20, 65536, %s::uuid[])"
 _FINISH = """
 SELECT * FROM hansard_api.finish_turns(%s::uuid[], %s::bytea[], %s::uuid[], %s::integer[], %s::integer[], %s::text[],
                                        %s::text[], %s::text[], %s::integer[], %s::integer[], %s::text[], %s::integer[],
@@ -68,7 +70,7 @@ class Caller:
         return tuple(row)
 
 
-def ask(session, key=None, words="hello", request=None, address=None, caller=None):
+def ask(session, key=None, words="hello", request=None, address=None, caller=None, job=False):
     """One request; what is not given is its own."""
     return {
         "caller": caller and Binary(caller.key_hash),
@@ -77,6 +79,7 @@ def ask(session, key=None, words="hello", request=None, address=None, caller=Non
         "words": words,
         "request": request or str(uuid.uuid4()),
         "address": address or str(uuid.uuid4()),
+        "job": job,
     }
 
 
@@ -130,6 +133,7 @@ class Worker(Connection):
             [a["request"] for a in asks],
             [None] * len(asks),
             [None] * len(asks),
+            [a["job"] for a in asks],
         )
 
     def take_quota(self, caller, turns, ahead=0):
@@ -170,16 +174,36 @@ class Worker(Connection):
         (outcome,) = self.finish_all(turn, **how)
         return outcome
 
+    def enqueue(self, session, **what):
+        """One job."""
+        return self.accept(session, job=True, **what)
+
+    def claim(self, most=100, known=None):
+        """Rows of the jobs it got."""
+        return self.do(_CLAIM, self.id, most, known)
+
+    def cancel(self, job, caller=None):
+        """Its state afterwards."""
+        return self.value(
+            "SELECT hansard_api.cancel_job(%s, %s, %s)::json ->> 'status'",
+            caller and Binary(caller.key_hash),
+            job.conversation_id,
+            job.turn_no,
+        )
+
     def turn(self, session, words="hello", answer="hi there"):
         """One turn from question to answer."""
         turn = self.accept(session, words=words)
         assert (turn.outcome, self.finish(turn, answer=answer)) == ("accepted", "finished"), turn
         return turn
 
-    def erase(self, session):
+    def erase(self, session, caller=None):
         """Counts of what was erased."""
         return self.value(
-            "SELECT hansard_api.erase_conversation(NULL, %s, %s)::json -> 'erased'", session, str(uuid.uuid4())
+            "SELECT hansard_api.erase_conversation(%s, %s, %s)::json -> 'erased'",
+            caller and Binary(caller.key_hash),
+            session,
+            str(uuid.uuid4()),
         )
 
     def reap(self):
@@ -203,6 +227,15 @@ def session_row(session):
     return rows[0] if rows else None
 
 
+def job_rows(session):
+    """(turn, ready, worker, deaths) of its jobs that have not ended, in order."""
+    rows = watcher().do(
+        "SELECT turn_no, is_ready, worker_id, deaths FROM hansard.jobs WHERE session_key = %s ORDER BY turn_no",
+        Binary(key_of(session)),
+    )
+    return [tuple(row) for row in rows]
+
+
 def is_whole(session):
     """Are the turns of its current conversation 1, 2, 3 …, and does its chain fit?"""
     return watcher().value(
@@ -214,7 +247,7 @@ def is_whole(session):
             JOIN hansard.conversations c USING (conversation_id)
             JOIN hansard.messages m USING (conversation_id)
             WHERE s.session_key = %s
-            WINDOW w AS (ORDER BY m.turn_no, m.position)
+            WINDOW w AS (ORDER BY m.created_at, m.turn_no, m.position)
         )
         SELECT bool_and(chain_hash = hansard.chain_hash(coalesce(before, start), conversation_id, turn_no, position,
                                                         role::text, created_at, text_hash)
