@@ -40,14 +40,23 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET enable_bitmapscan = off
 AS $$
+DECLARE
+    told hansard.jobs[]; -- whose end somebody wants to know
 BEGIN
-    DELETE FROM hansard.jobs j
-    USING unnest(conversation_ids, turn_nos) AS e (conversation_id, turn_no)
-    WHERE j.conversation_id = e.conversation_id AND j.turn_no = e.turn_no;
+    WITH forgotten AS (
+        DELETE FROM hansard.jobs j
+        USING unnest(conversation_ids, turn_nos) AS e (conversation_id, turn_no)
+        WHERE j.conversation_id = e.conversation_id AND j.turn_no = e.turn_no
+        RETURNING j.*
+    )
+    SELECT array_agg(f::hansard.jobs) INTO told FROM forgotten f WHERE f.webhook IS NOT NULL;
+    IF told IS NOT NULL THEN
+        PERFORM hansard.queue_webhook(t.conversation_id, t.turn_no, t.webhook) FROM unnest(told) t;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION hansard.forget_jobs(uuid[], integer[]) IS
-    'These jobs have ended: their rows go. The turns say by now what became of them.';
+    'These jobs have ended: their rows go, and who wants to know is told. The turns say by now what became of them.';
 
 CREATE OR REPLACE FUNCTION hansard_api.claim_jobs(worker uuid, most integer, most_messages integer, most_bytes integer,
                                                   known uuid[] DEFAULT NULL)

@@ -287,6 +287,7 @@ void jobs_end(struct jobs *j, struct turn *t)
     list_remove(bucket_of(j, &ref), &t->by_ref);
     pthread_mutex_unlock(&j->lock);
     metrics_add(METRIC_JOBS_RUNNING, 0, -1);
+    hooks_wake(&j->core->hooks);
 }
 
 bool jobs_is_handed_back(struct jobs *j, const struct turn *t)
