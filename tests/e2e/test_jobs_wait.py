@@ -106,6 +106,18 @@ def test_the_end_of_a_job_is_told_at_once(stack, caller, session):
     assert told_at - ended_at < 0.5 * PATIENCE
 
 
+def test_who_waits_where_it_runs_hears_that_it_was_cancelled_elsewhere(caller, worker, job):
+    """By the heartbeat of its worker, as the model call is broken off."""
+    elsewhere = caller.at(worker())
+    waiting = begin(caller.job, job, wait=30)
+    until(lambda: watched(caller) == 1)
+    began = time.monotonic()
+    gone = elsewhere.cancel(job)
+    assert gone.json["status"] == "cancelled"
+    assert waiting.result().json == gone.json
+    assert time.monotonic() - began < 4 * PATIENCE
+
+
 def test_jobs_of_another_worker_cost_one_question_a_second(stack, caller, worker, record, session, questions):
     """5 s: a rate has to be seen."""
     at = caller.at(worker(llm_concurrency=1))
