@@ -82,11 +82,19 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET work_mem = '64MB'
 SET jit = off
+SET enable_partitionwise_join = off -- to plan it takes longer than the few rows do
 AS $$
 DECLARE
     wanted tsquery := websearch_to_tsquery('pg_catalog.simple', words);
+    names  text[];
+    begun  timestamptz[];
+    until  timestamptz[]; -- that far its words are indexed
+    lower  timestamptz;
+    upper  timestamptz := to_at;
+    span   interval := interval '1 hour';
     parts  text;
-    found  hansard.message_place[];
+    newer  hansard.message_place[];
+    found  hansard.message_place[] := '{}';
 BEGIN
     IF coalesce(numnode(wanted), 0) = 0 THEN
         RAISE EXCEPTION 'no words to search for' USING ERRCODE = 'HS400';
@@ -95,25 +103,35 @@ BEGIN
         RAISE EXCEPTION 'a search gives 1 to 1000 messages' USING ERRCODE = 'HS400';
     END IF;
     -- A conversation has no words from before it began: later partitions are left out. Earlier ones are not, but have
-    -- little of the time asked for, as their block range indexes know. Times are parameters, so that the planner sees that they
-    -- are within what an index holds.
-    SELECT string_agg(format('(SELECT conversation_id, turn_no, "position", created_at FROM hansard.%I'
-                             ' WHERE created_at >= $2 AND created_at < $3 AND %s AND hansard.words(text) @@ $1'
-                             ' ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4)', p.partition_name, slice), ' UNION ALL ')
-    INTO parts
-    FROM (SELECT w.partition_name, coalesce(max(w.indexed_until) FILTER (WHERE w.is_valid), '-infinity') AS indexed_until
-          FROM hansard.word_indexes() w
-          WHERE w.begins < to_at
-          GROUP BY w.partition_name) AS p
-    CROSS JOIN LATERAL (VALUES (format('created_at < %L', p.indexed_until), from_at < p.indexed_until),
-                               (format('created_at >= %L', p.indexed_until), to_at > p.indexed_until)) AS v (slice, is_asked)
-    WHERE v.is_asked;
-    IF parts IS NULL THEN
-        RETURN;
-    END IF;
-    EXECUTE format('SELECT array_agg(ROW(f.conversation_id, f.turn_no, f."position")::hansard.message_place)'
-                   ' FROM (SELECT * FROM (%s) AS p ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4) AS f', parts)
-    INTO found USING wanted, from_at, to_at, most;
+    -- little of the time asked for, as their block range indexes know.
+    SELECT array_agg(w.partition_name), array_agg(w.begins), array_agg(w.indexed_until), greatest(min(w.begins), from_at)
+    INTO names, begun, until, from_at
+    FROM (SELECT i.partition_name, i.begins, coalesce(max(i.indexed_until) FILTER (WHERE i.is_valid), '-infinity') AS indexed_until
+          FROM hansard.word_indexes() i
+          WHERE i.begins < to_at
+          GROUP BY i.partition_name, i.begins) AS w;
+    -- Back in time by steps that grow: words that are everywhere are found in the newest hour, and those that are not cost a
+    -- few looks into an index.
+    lower := least(to_at, now()) - span;
+    WHILE names IS NOT NULL AND upper > from_at AND cardinality(found) < most LOOP
+        lower := greatest(lower, from_at);
+        SELECT string_agg(format('(SELECT conversation_id, turn_no, "position", created_at FROM hansard.%I'
+                                 ' WHERE created_at >= $2 AND created_at < $3 AND %s AND hansard.words(text) @@ $1'
+                                 ' ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4)', p.name, slice), ' UNION ALL ')
+        INTO parts
+        FROM unnest(names, begun, until) AS p (name, begins, indexed_until)
+        CROSS JOIN LATERAL (VALUES (format('created_at < %L', p.indexed_until), lower < p.indexed_until),
+                                   (format('created_at >= %L', p.indexed_until), upper > p.indexed_until)) AS v (slice, is_asked)
+        WHERE v.is_asked AND p.begins < upper;
+        -- Times are parameters of a statement that is planned for them: so the planner sees what an index holds.
+        EXECUTE format('SELECT array_agg(ROW(f.conversation_id, f.turn_no, f."position")::hansard.message_place)'
+                       ' FROM (SELECT * FROM (%s) AS p ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4) AS f', parts)
+        INTO newer USING wanted, lower, upper, most - cardinality(found);
+        found := found || coalesce(newer, '{}');
+        span := span * 4;
+        upper := lower;
+        lower := upper - span;
+    END LOOP;
     RETURN QUERY
     SELECT t.*
     FROM unnest(found) AS f
