@@ -82,11 +82,21 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET work_mem = '64MB'
 SET jit = off
+SET enable_partitionwise_join = off -- to plan it takes longer than the few rows do
 AS $$
 DECLARE
     wanted tsquery := websearch_to_tsquery('pg_catalog.simple', words);
+    names  text[];
+    begun  timestamptz[];
+    ended  timestamptz[];
+    until  timestamptz[]; -- that far its words are indexed
+    lower  timestamptz;
+    upper  timestamptz := to_at;
+    needed text; -- without what must not be there
+    hint   text := '%'; -- what every message that is found is like: looked at first, it spares most the taking apart
     parts  text;
-    found  hansard.message_place[];
+    newer  hansard.message_place[];
+    found  hansard.message_place[] := '{}';
 BEGIN
     IF coalesce(numnode(wanted), 0) = 0 THEN
         RAISE EXCEPTION 'no words to search for' USING ERRCODE = 'HS400';
@@ -94,26 +104,46 @@ BEGIN
     IF coalesce(most NOT BETWEEN 1 AND 1000, true) THEN
         RAISE EXCEPTION 'a search gives 1 to 1000 messages' USING ERRCODE = 'HS400';
     END IF;
-    -- A conversation has no words from before it began: later partitions are left out. Earlier ones are not, but have
-    -- little of the time asked for, as their block range indexes know. Times are parameters, so that the planner sees that they
-    -- are within what an index holds.
-    SELECT string_agg(format('(SELECT conversation_id, turn_no, "position", created_at FROM hansard.%I'
-                             ' WHERE created_at >= $2 AND created_at < $3 AND %s AND hansard.words(text) @@ $1'
-                             ' ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4)', p.partition_name, slice), ' UNION ALL ')
-    INTO parts
-    FROM (SELECT w.partition_name, coalesce(max(w.indexed_until) FILTER (WHERE w.is_valid), '-infinity') AS indexed_until
-          FROM hansard.word_indexes() w
-          WHERE w.begins < to_at
-          GROUP BY w.partition_name) AS p
-    CROSS JOIN LATERAL (VALUES (format('created_at < %L', p.indexed_until), from_at < p.indexed_until),
-                               (format('created_at >= %L', p.indexed_until), to_at > p.indexed_until)) AS v (slice, is_asked)
-    WHERE v.is_asked;
-    IF parts IS NULL THEN
-        RETURN;
+    needed := regexp_replace(wanted::text, $q$!'([^']|'')+'$q$, '', 'g');
+    IF needed !~ '[|!]' THEN
+        hint := coalesce((SELECT '%' || regexp_replace(replace(m[1], $q$''$q$, $q$'$q$), '([\\%_])', '\\\1', 'g') || '%'
+                          FROM regexp_matches(needed, $q$'((?:[^']|'')+)'$q$, 'g') AS m
+                          ORDER BY length(m[1]) DESC LIMIT 1), hint);
     END IF;
-    EXECUTE format('SELECT array_agg(ROW(f.conversation_id, f.turn_no, f."position")::hansard.message_place)'
-                   ' FROM (SELECT * FROM (%s) AS p ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4) AS f', parts)
-    INTO found USING wanted, from_at, to_at, most;
+    -- A conversation has no words from before it began: later partitions are left out. Earlier ones are not, but have
+    -- little of the time asked for, as their block range indexes know.
+    SELECT array_agg(w.partition_name), array_agg(w.begins), array_agg(w.ends), array_agg(w.indexed_until),
+           greatest(min(w.begins), from_at)
+    INTO names, begun, ended, until, from_at
+    FROM (SELECT i.partition_name, i.begins, i.ends, coalesce(max(i.indexed_until) FILTER (WHERE i.is_valid), '-infinity') AS indexed_until
+          FROM hansard.word_indexes() i
+          WHERE i.begins < to_at
+          GROUP BY i.partition_name, i.begins, i.ends) AS w;
+    -- First the newest two hours are read through, where words that are everywhere are found: an index would have to name
+    -- all their places first. Then all the rest at once, by the indexes of the months that it lies in. OFFSET 0 keeps the
+    -- planner, which knows little of words, from looking into the index where the time says more.
+    lower := least(to_at, now()) - interval '2 hours';
+    WHILE names IS NOT NULL AND upper > from_at AND cardinality(found) < most LOOP
+        lower := greatest(lower, from_at);
+        SELECT string_agg(format('(SELECT conversation_id, turn_no, "position", created_at FROM'
+                                 ' (SELECT * FROM hansard.%I WHERE created_at >= $2 AND created_at < $3 AND %s) AS m'
+                                 ' WHERE hansard.words(text) @@ $1'
+                                 ' ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4)', p.name, slice), ' UNION ALL ')
+        INTO parts
+        FROM unnest(names, begun, ended, until) AS p (name, begins, ends, indexed_until)
+        CROSS JOIN LATERAL (SELECT upper = to_at OR p.ends <= lower AS is_read) AS r
+        CROSS JOIN LATERAL (VALUES (format('created_at < %L', p.indexed_until) || CASE WHEN is_read THEN ' AND text ILIKE $5 OFFSET 0' ELSE '' END,
+                                    lower < p.indexed_until),
+                                   (format('created_at >= %L AND text ILIKE $5 OFFSET 0', p.indexed_until), upper > p.indexed_until)) AS v (slice, is_asked)
+        WHERE v.is_asked AND p.begins < upper;
+        -- Times are parameters of a statement that is planned for them: so the planner sees what an index holds.
+        EXECUTE format('SELECT array_agg(ROW(f.conversation_id, f.turn_no, f."position")::hansard.message_place)'
+                       ' FROM (SELECT * FROM (%s) AS p ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4) AS f', parts)
+        INTO newer USING wanted, lower, upper, most - cardinality(found), hint;
+        found := found || coalesce(newer, '{}');
+        upper := lower;
+        lower := from_at;
+    END LOOP;
     RETURN QUERY
     SELECT t.*
     FROM unnest(found) AS f

@@ -1,9 +1,9 @@
 -- Search finds the same with an index of words and without, and what the nightly run has to do for it.
 BEGIN;
-SELECT plan(33);
+SELECT plan(39);
 
 SELECT help.worker('w');
-SELECT help.turn('w', 's', 'The quick brown Fox', 'jumps over the lazy dog');
+SELECT help.turn('w', 's', 'The quick brown Fox', 'jumps over the lazy dog: it''s a_b, back\slash');
 SELECT help.turn('w', 't', 'a fox, and a dog', NULL);
 SELECT help.turn('w', 'u', 'Zwölf Boxkämpfer jagen', 'Viktor quer über den großen Sylter Deich');
 SELECT help.turn('w', 'long', repeat('x ', 60000) || 'needle', 'found late');
@@ -15,7 +15,7 @@ CREATE FUNCTION pg_temp.found(words text, from_at timestamptz DEFAULT '-infinity
 LANGUAGE sql
 AS $$ SELECT string_agg(session_id || turn_no || position, ' ') FROM hansard_audit.search(words, from_at, to_at, most) $$;
 CREATE TEMP VIEW asked (words, found) AS VALUES
-    ('fox', 't11 s11'), ('FOX', 't11 s11'), ('fox dog', 't11'), ('fox or dog', 't11 s12 s11'), ('fox -dog', 's11'),
+    ('fox', 't11 s11'), ('FOX', 't11 s11'), ('fox dog', 't11'), ('fox or dog', 't11 s12 s11'), ('fox -dog', 's11'), ('it''s', 's12'), ('back\slash', 's12'), ('a_b', 's12'), ('aXb', NULL), ('-fox -x -found', 'u12 u11 s12'), ('dog -"quick brown"', 't11 s12'),
     ('"quick brown"', 's11'), ('"brown quick"', NULL), ('boxkämpfer', 'u11'), ('ZWÖLF', 'u11'), ('secret', NULL), ('kept', NULL),
     ('needle', NULL), ('late', 'long12'), ('o''clock '' & | ! ( $1 %s', NULL);
 
