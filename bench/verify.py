@@ -6,7 +6,6 @@ The record is written by sets straight into the tables, over thirty days, and se
 """
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -42,9 +41,11 @@ def verify(stack):
     """(its last line, seconds, MiB)."""
     begun = time.monotonic()
     environment = {**clean_environment(), "HANSARD_AUDIT_URL": stack.migrate_url()}
-    done = subprocess.run([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, text=True, check=False)
-    seconds = time.monotonic() - begun
-    return done.stdout.strip(), seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    with subprocess.Popen([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, text=True) as child:
+        said = child.stdout.read().strip()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    return said, time.monotonic() - begun, used.ru_maxrss / 1024
 
 
 def main():
