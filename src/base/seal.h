@@ -12,7 +12,7 @@
 #include "base/hash.h"
 #include "base/ids.h"
 
-#define SEAL_SIGNATURE_BYTES 64U
+#define SEAL_SIGNATURE_BYTES 64
 #define SEAL_KEY_ID_BYTES 17 /* 16 hexadecimal digits of the public key's SHA-256, with NUL */
 
 struct seal {
