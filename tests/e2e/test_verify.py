@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from lib.evidence import Evidence
+from lib.evidence import HASHED_ANEW, Evidence
 from lib.program import HANSARD, clean_environment, hansard, settings_environment
 from lib.wait import until
 
@@ -76,6 +76,25 @@ def test_what_was_really_said(stack, record, caller, session):
             assert stack.sql(SQL, id)[0].status == "ok"
         caller.erase(session)
     assert "(2 erased)" in done.stdout or "(7 erased)" in done.stdout
+
+
+def test_order_is_that_of_time(evidence, ids):
+    """A question that was stored before the answer to the one before it."""
+    there = f"conversation_id = '{ids[0]}'"
+    evidence.sql(
+        "UPDATE hansard.messages SET created_at = created_at + interval '1500 us' "
+        f"WHERE {there} AND turn_no = 1 AND position = 2"
+    )
+    rows = evidence.sql(f"SELECT turn_no, position FROM hansard.messages WHERE {there} ORDER BY created_at")
+    assert [tuple(row) for row in rows[:4]] == [(1, 1), (2, 1), (1, 2), (2, 2)]
+    is_broken(evidence.verify(), f"conversation {ids[0]} turn 2 position 1: chain broken")
+    for row in rows:
+        evidence.sql(HASHED_ANEW, ids[0], *row)
+    is_broken(evidence.verify(), f"conversation {ids[0]}: newest message missing")
+    last = "SELECT chain_hash FROM hansard.messages m WHERE m.conversation_id = s.conversation_id ORDER BY created_at DESC LIMIT 1"
+    evidence.sql(f"UPDATE hansard.sessions s SET chain_head = ({last})")
+    is_fine(evidence.verify(), "20 conversations")
+    assert evidence.sql(SQL, ids[0])[0].status == "ok"
 
 
 CHANGES = {

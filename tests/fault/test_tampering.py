@@ -11,7 +11,7 @@ import random
 import pytest
 from psycopg2.extras import NamedTupleCursor
 
-from lib.evidence import Evidence
+from lib.evidence import HASHED_ANEW, Evidence
 
 TAMPERINGS = int(os.environ.get("TAMPERINGS", "100"))
 FOR_THE_PROGRAM = 7  # every so many, in all ways as it goes on
@@ -19,16 +19,6 @@ CONVERSATIONS = 30
 TURNS = 8
 TABLES = ("sessions", "conversations", "turns", "messages", "seals", "seal_heads")
 NOWHERE = (None, None)
-HASHED_ANEW = """
-    UPDATE hansard.messages m
-    SET chain_hash = hansard.chain_hash(
-        coalesce((SELECT b.chain_hash FROM hansard.messages b WHERE b.conversation_id = m.conversation_id
-                  AND (b.created_at, b.turn_no, b.position) < (m.created_at, m.turn_no, m.position)
-                  ORDER BY b.created_at DESC, b.turn_no DESC, b.position DESC LIMIT 1),
-                 (SELECT hansard.chain_start(c.conversation_id, c.session_key, c.created_at) FROM hansard.conversations c
-                  WHERE c.conversation_id = m.conversation_id)),
-        m.conversation_id, m.turn_no, m.position, m.role::text, m.created_at, m.text_hash)
-    WHERE (m.conversation_id, m.turn_no, m.position) = (%s, %s, %s)"""
 ROW = " WHERE (conversation_id, turn_no, position) = (%s, %s, %s)"
 
 

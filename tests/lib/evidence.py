@@ -7,6 +7,18 @@ import secrets
 from lib.fill import fill
 from lib.program import hansard
 
+# A message's chain hash after a change to it, or to the one before: conversation, turn, position.
+HASHED_ANEW = """
+    UPDATE hansard.messages m
+    SET chain_hash = hansard.chain_hash(
+        coalesce((SELECT b.chain_hash FROM hansard.messages b WHERE b.conversation_id = m.conversation_id
+                  AND (b.created_at, b.turn_no, b.position) < (m.created_at, m.turn_no, m.position)
+                  ORDER BY b.created_at DESC, b.turn_no DESC, b.position DESC LIMIT 1),
+                 (SELECT hansard.chain_start(c.conversation_id, c.session_key, c.created_at) FROM hansard.conversations c
+                  WHERE c.conversation_id = m.conversation_id)),
+        m.conversation_id, m.turn_no, m.position, m.role::text, m.created_at, m.text_hash)
+    WHERE (m.conversation_id, m.turn_no, m.position) = (%s, %s, %s)"""
+
 
 class Evidence:
     """A database of its own in the stack's cluster, and the program as an auditor of it."""
