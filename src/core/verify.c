@@ -326,7 +326,7 @@ bool verify_conversations(struct trail *t, const struct trail_range *range,
         is_whole = is_whole || range->only;
         rest.after = &at;
     }
-    if (ok && is_whole && !range->after)
+    if (ok && is_whole && !range->after && (!range->only || counts->conversations == 0))
         ok = trail_strays(t, range->only, found_stray, &w, e);
     buf_fini(&w.turns);
     return ok;

@@ -73,7 +73,8 @@ class Tamperer:
         return [self.row]
 
     def role(self):
-        self._do_row("UPDATE hansard.messages SET role = CASE role WHEN 'user' THEN 'assistant' ELSE 'user' END::hansard.message_role")
+        other = "CASE role WHEN 'user' THEN 'assistant' ELSE 'user' END::hansard.message_role"
+        self._do_row(f"UPDATE hansard.messages SET role = {other}")
         return [self.row]
 
     def time(self):
@@ -87,14 +88,15 @@ class Tamperer:
 
     def owner_with_his_key(self):
         self._do(
-            "UPDATE hansard.conversations SET user_id = conversation_id, session_key = hansard.session_key(conversation_id, session_id) "
-            "WHERE conversation_id = %s",
+            "UPDATE hansard.conversations SET user_id = conversation_id, "
+            "session_key = hansard.session_key(conversation_id, session_id) WHERE conversation_id = %s",
             [self.id],
         )
         return [self.rows[0]]
 
     def beginning(self):
-        self._do("UPDATE hansard.conversations SET created_at = created_at - interval '1 us' WHERE conversation_id = %s", [self.id])
+        earlier = "UPDATE hansard.conversations SET created_at = created_at - interval '1 us' WHERE conversation_id = %s"
+        self._do(earlier, [self.id])
         return [self.rows[0]]
 
     def deleted_row(self):
@@ -127,8 +129,9 @@ class Tamperer:
             position = 2
         before = self.rows[-1] if turn > TURNS else self.row
         self._do_row(
-            "INSERT INTO hansard.messages SELECT conversation_id, %s, %s, CASE %s WHEN 1 THEN 'user' ELSE 'assistant' END::hansard.message_role, "
-            "'never said', created_at + interval '1 us', salt, hansard.text_hash(salt, 'never said'), '' FROM hansard.messages",
+            "INSERT INTO hansard.messages SELECT conversation_id, %s, %s, "
+            "CASE %s WHEN 1 THEN 'user' ELSE 'assistant' END::hansard.message_role, 'never said', "
+            "created_at + interval '1 us', salt, hansard.text_hash(salt, 'never said'), '' FROM hansard.messages",
             turn,
             position,
             position,
@@ -137,8 +140,9 @@ class Tamperer:
         self._do(HASHED_ANEW, [self.id, turn, position])
         if turn > TURNS and self.chance.random() < 0.5:
             self._do(
-                "INSERT INTO hansard.turns SELECT (jsonb_populate_record(t, jsonb_build_object('turn_no', %s, 'state', 'failed', "
-                "'idempotency_key', 'x'))).* FROM hansard.turns t WHERE conversation_id = %s AND turn_no = 1",
+                "INSERT INTO hansard.turns SELECT (jsonb_populate_record(t, jsonb_build_object("
+                "'turn_no', %s, 'state', 'failed', 'idempotency_key', 'x'))).* "
+                "FROM hansard.turns t WHERE conversation_id = %s AND turn_no = 1",
                 [turn, self.id],
             )
             return [NOWHERE]
