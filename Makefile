@@ -151,7 +151,7 @@ clean: ## remove build/
 
 # ---- running -------------------------------------------------------------------------------------
 
-.PHONY: run up down migrate bench bench-audit bench-limits
+.PHONY: run up down migrate bench bench-audit bench-limits bench-verify
 run: ## install, build, start the stack, say where to look; Ctrl-C stops it
 	@scripts/deps.sh
 	@$(BUILD) all
@@ -173,6 +173,8 @@ bench-limits: all ## measure what limits cost: a hot key, and a flood of refused
 bench-audit: all ## run docs/audit.md's queries on AUDIT_MESSAGES (1000000) messages
 	@scripts/deps.sh
 	@$(PYTHON) bench/audit.py
+bench-verify: all ## measure `hansard audit verify` over MESSAGES (1000000)
+	@$(PYTHON) bench/verify.py $(or $(MESSAGES),1000000)
 bench: ## measure against pgbench and a FastAPI + Redis peer
 	@scripts/deps.sh && scripts/deps.sh bench
 	@$(BUILD) all
@@ -180,7 +182,7 @@ bench: ## measure against pgbench and a FastAPI + Redis peer
 
 # ---- testing -------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-sql test-e2e test-fault test-kills test-asan test-tsan fuzz
+.PHONY: test test-unit test-sql test-e2e test-fault test-kills test-tampering test-asan test-tsan fuzz
 test: ## install, build and run every test; the last line is the sum
 	@scripts/deps.sh
 	@$(BUILD) all unit-programs
@@ -212,6 +214,11 @@ test-kills: ## KILLS (200) kills of worker, pooler and database at random moment
 	@FAULT_KILLS=$(KILLS) HANSARD_BIN=$(CURDIR)/build/failpoints/hansard \
 		DEMO_LLM_BIN=$(CURDIR)/build/failpoints/demo-llm \
 		$(PYTEST) tests/fault/test_kill_at_random.py
+
+N ?= 1000
+test-tampering: all ## N (1000) changes to the record at random places: each is found
+	@TAMPERINGS=$(N) HANSARD_BIN=$(CURDIR)/$(B)/hansard DEMO_LLM_BIN=$(CURDIR)/$(B)/demo-llm \
+		$(PYTEST) tests/fault/test_tampering.py
 
 test-asan: ## unit and end-to-end tests under AddressSanitizer and UBSan
 	@$(BUILD) SAN=address,undefined all unit-programs

@@ -214,7 +214,7 @@ static bool read_keys(struct run *r, const struct config *c, struct err *e)
 static bool check(struct run *r, struct err *e)
 {
     const struct options *o = &r->options;
-    struct uuid since;
+    struct uuid since = {{0}};
     const struct trail_range range = {.only = o->conversation ? &r->id : NULL,
                                       .after = o->after   ? &r->id
                                                : o->since ? &since

@@ -73,12 +73,12 @@ BEGIN
         RETURN NULL;
     END IF;
     made.sealed_at := clock_timestamp();
-    settled := made.sealed_at - settled_ms * interval '1 ms';
+    settled := made.sealed_at - greatest(settled_ms, 0) * interval '1 ms';
     SELECT * INTO last FROM hansard.seals s ORDER BY s.seal_no DESC LIMIT 1;
     made.seal_no := coalesce(last.seal_no, 0) + 1;
     made.previous := coalesce(last.hash, decode(repeat('00', 32), 'hex'));
     made.from_at := coalesce(last.to_at, 'epoch');
-    IF settled IS NULL OR settled < made.from_at + every_ms * interval '1 ms' THEN
+    IF settled_ms IS NULL OR every_ms IS NULL OR settled < made.from_at + every_ms * interval '1 ms' THEN
         RETURN NULL;
     END IF;
 

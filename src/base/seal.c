@@ -64,7 +64,7 @@ static bool read_signature(const json_t *object, struct seal *s)
     s->is_signed = signature != NULL;
     if (!s->is_signed)
         return true;
-    if (json_string_length(signature) != 2 * SEAL_SIGNATURE_BYTES ||
+    if (json_string_length(signature) != 2 * sizeof s->signature ||
         json_string_length(key_id) != SEAL_KEY_ID_BYTES - 1)
         return false;
     const char *text = json_string_value(signature);

@@ -11,7 +11,7 @@
 #define SETTLED_MS "60000" /* a message of this age is committed, or never will be */
 #define MOST 20000
 #define MOST_LEAST 100
-#define LOOK_MS (5 * 60 * 1000)
+#define LOOK_MS INT64_C(300000)
 #define AGAIN_MS 10000 /* after a failure */
 #define NEXT_MS 200    /* there may be more to seal */
 #define KEEP_TRIES 3

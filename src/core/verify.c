@@ -9,7 +9,7 @@
 
 /* No longer does one snapshot hold back the database's cleaning. */
 #define SNAPSHOT_MS 10000
-#define TURNS_MOST (64 * 1024 * 1024) /* of one conversation; a byte each */
+#define TURNS_MOST ((size_t)64 << 20) /* of one conversation; a byte each */
 #define SALT_BYTES 16
 
 enum turn_mark { TURN_IS_COMPLETED = 1, TURN_HAS_QUESTION = 2, TURN_HAS_ANSWER = 4 };
@@ -55,7 +55,7 @@ static bool is_here(const struct look *l, enum trail_stream s)
 
 static bool take_hash(struct span bytes, struct hash *out)
 {
-    if (bytes.len != sizeof out->bytes)
+    if (!bytes.data || bytes.len != sizeof out->bytes)
         return false;
     memcpy(out->bytes, bytes.data, sizeof out->bytes);
     return true;
@@ -114,7 +114,7 @@ static bool look_at_turns(struct look *l, struct err *e)
 static void judge_shape(struct look *l)
 {
     for (size_t i = 0; i < l->turns->len; i++) {
-        int mark = l->turns->data[i];
+        int mark = (unsigned char)l->turns->data[i];
         if (!(mark & TURN_HAS_QUESTION)) {
             note(l, FOUND_SHAPE, (int32_t)i + 1, 1, "question missing");
             return;
@@ -326,7 +326,7 @@ bool verify_conversations(struct trail *t, const struct trail_range *range,
         is_whole = is_whole || range->only;
         rest.after = &at;
     }
-    if (ok && is_whole && !range->after)
+    if (ok && is_whole && !range->after && (!range->only || counts->conversations == 0))
         ok = trail_strays(t, range->only, found_stray, &w, e);
     buf_fini(&w.turns);
     return ok;

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from lib.fill import fill
+from lib.evidence import HASHED_ANEW, Evidence
 from lib.program import HANSARD, clean_environment, hansard, settings_environment
 from lib.wait import until
 
@@ -21,51 +21,6 @@ KEY = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
 PUBLIC = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 OTHER = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
 SQL = "SELECT * FROM hansard_audit.verify(%s) LIMIT 1"
-
-
-class Evidence:
-    """A database of its own in the stack's cluster, and the program as an auditor of it."""
-
-    def __init__(self, stack):
-        self.name = f"evidence_{secrets.token_hex(6)}"
-        self._stack = stack
-        stack.sql(f"CREATE DATABASE {self.name}")
-        assert hansard("migrate", migrate_url=self.migrate_url).returncode == 0
-        password = secrets.token_hex(8)
-        stack.sql(f"ALTER ROLE hansard_auditor PASSWORD '{password}'")
-        self.url = re.sub("//.*@", f"//hansard_auditor:{password}@", self.migrate_url)
-
-    @property
-    def migrate_url(self):
-        return self._stack.migrate_url(self.name)
-
-    @property
-    def worker_url(self):
-        told = self._stack.environment
-        url = told["HANSARD_DATABASE_URL"].replace(f":{told['POOLER_PORT']}/", f":{told['PGPORT']}/")
-        return re.sub(r"/hansard$", f"/{self.name}", url)
-
-    def drop(self):
-        self._stack.sql(f"DROP DATABASE {self.name} WITH (FORCE)")
-
-    def sql(self, query, *values):
-        return self._stack.sql(query, *values, database=self.name)
-
-    def value(self, query, *values):
-        return self._stack.value(query, *values, database=self.name)
-
-    def fill(self, *size, **how):
-        connection = self._stack.connect(self.name)
-        try:
-            return fill(connection, *size, **how, prefix=secrets.token_hex(4))
-        finally:
-            connection.close()
-
-    def verify(self, *options, **settings):
-        return hansard("audit", "verify", *options, **{"audit_url": self.url, **settings})
-
-    def seal(self, settled_ms=60000):
-        return json.loads(self.value("SELECT hansard_api.seal(0, %s, 20000)", settled_ms))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +33,8 @@ def evidence(stack):
 @pytest.fixture
 def ids(evidence):
     """Of 20 conversations, in a record that is whole again afterwards."""
-    tables = "hansard.sessions, hansard.conversations, hansard.turns, hansard.messages, hansard.seals, hansard.seal_heads"
+    names = ("sessions", "conversations", "turns", "messages", "seals", "seal_heads")
+    tables = ", ".join(f"hansard.{name}" for name in names)
     evidence.sql(f"TRUNCATE {tables}")
     yield evidence.fill(20, 6)
     evidence.sql(f"TRUNCATE {tables}")
@@ -111,7 +67,10 @@ def test_what_was_really_said(stack, record, caller, session):
         caller.chat(session, words)
     record.let_rest(session, "2 days")
     caller.chat(session, "a new conversation")
-    there = "SELECT DISTINCT c.conversation_id::text AS id FROM hansard.conversations c JOIN hansard.sessions s USING (session_key) WHERE s.session_id = %s"
+    there = (
+        "SELECT c.conversation_id::text AS id FROM hansard.conversations c JOIN hansard.sessions s USING (session_key) "
+        "WHERE s.session_id = %s"
+    )
     ids = [row.id for row in stack.sql(there, session)]
     assert len(ids) == 2
     for _ in range(2):
@@ -123,32 +82,90 @@ def test_what_was_really_said(stack, record, caller, session):
     assert "(2 erased)" in done.stdout or "(7 erased)" in done.stdout
 
 
+def test_order_is_that_of_time(evidence, ids):
+    """A question that was stored before the answer to the one before it."""
+    there = f"conversation_id = '{ids[0]}'"
+    evidence.sql(
+        "UPDATE hansard.messages SET created_at = created_at + interval '1500 us' "
+        f"WHERE {there} AND turn_no = 1 AND position = 2"
+    )
+    rows = evidence.sql(f"SELECT turn_no, position FROM hansard.messages WHERE {there} ORDER BY created_at")
+    assert [tuple(row) for row in rows[:4]] == [(1, 1), (2, 1), (1, 2), (2, 2)]
+    is_broken(evidence.verify(), f"conversation {ids[0]} turn 2 position 1: chain broken")
+    for row in rows:
+        evidence.sql(HASHED_ANEW, ids[0], *row)
+    is_broken(evidence.verify(), f"conversation {ids[0]}: newest message missing")
+    last = (
+        "SELECT chain_hash FROM hansard.messages m WHERE m.conversation_id = s.conversation_id "
+        "ORDER BY created_at DESC LIMIT 1"
+    )
+    evidence.sql(f"UPDATE hansard.sessions s SET chain_head = ({last})")
+    is_fine(evidence.verify(), "20 conversations")
+    assert evidence.sql(SQL, ids[0])[0].status == "ok"
+
+
 CHANGES = {
-    "words": ("UPDATE hansard.messages SET text = text || '!' WHERE {} AND turn_no = 2 AND position = 1", "turn 2 position 1: words changed"),
+    "words": (
+        "UPDATE hansard.messages SET text = text || '!' WHERE {} AND turn_no = 2 AND position = 1",
+        "turn 2 position 1: words changed",
+    ),
     "erased words": (
         "UPDATE hansard.messages SET text = NULL, salt = NULL WHERE {} AND turn_no = 2 AND position = 1",
         "turn 2 position 1: words taken away, but not by erasing the conversation",
     ),
-    "role": ("UPDATE hansard.messages SET role = 'assistant' WHERE {} AND turn_no = 3 AND position = 1", "turn 3 position 1: chain broken"),
-    "time": ("UPDATE hansard.messages SET created_at = created_at + interval '1 us' WHERE {} AND turn_no = 3 AND position = 1", "turn 3 position 1: chain broken"),
-    "no time": ("UPDATE hansard.messages SET created_at = '-infinity' WHERE {} AND turn_no = 3 AND position = 1", "turn 3 position 1: chain broken"),
-    "owner": ("UPDATE hansard.conversations SET user_id = gen_random_uuid() WHERE {}", ": owner or session id changed"),
-    "erased header": ("UPDATE hansard.conversations SET session_id = NULL WHERE {}", "turn 1 position 1: session id taken away, but not by erasing the conversation"),
-    "question": ("DELETE FROM hansard.messages WHERE {} AND turn_no = 4 AND position = 1", "turn 4 position 1: question missing"),
-    "answer": ("DELETE FROM hansard.messages WHERE {} AND turn_no = 5 AND position = 2", "turn 5 position 2: answer missing"),
-    "turn": ("DELETE FROM hansard.turns WHERE {} AND turn_no = 4", "turn 4: turn missing"),
-    "last turn": ("DELETE FROM hansard.turns WHERE {} AND turn_no = 6", "turn 6 position 1: turn missing"),
+    "role": (
+        "UPDATE hansard.messages SET role = 'assistant' WHERE {} AND turn_no = 3 AND position = 1",
+        "turn 3 position 1: chain broken",
+    ),
+    "time": (
+        "UPDATE hansard.messages SET created_at = created_at + interval '1 us' WHERE {} AND turn_no "
+        "= 3 AND position = 1",
+        "turn 3 position 1: chain broken",
+    ),
+    "no time": (
+        "UPDATE hansard.messages SET created_at = '-infinity' WHERE {} AND turn_no = 3 AND position = 1",
+        "turn 3 position 1: chain broken",
+    ),
+    "owner": (
+        "UPDATE hansard.conversations SET user_id = gen_random_uuid() WHERE {}",
+        ": owner or session id changed",
+    ),
+    "erased header": (
+        "UPDATE hansard.conversations SET session_id = NULL WHERE {}",
+        "turn 1 position 1: session id taken away, but not by erasing the conversation",
+    ),
+    "question": (
+        "DELETE FROM hansard.messages WHERE {} AND turn_no = 4 AND position = 1",
+        "turn 4 position 1: question missing",
+    ),
+    "answer": (
+        "DELETE FROM hansard.messages WHERE {} AND turn_no = 5 AND position = 2",
+        "turn 5 position 2: answer missing",
+    ),
+    "turn": (
+        "DELETE FROM hansard.turns WHERE {} AND turn_no = 4",
+        "turn 4: turn missing",
+    ),
+    "last turn": (
+        "DELETE FROM hansard.turns WHERE {} AND turn_no = 6",
+        "turn 6 position 1: turn missing",
+    ),
     "tail": (
-        "WITH t AS (DELETE FROM hansard.turns WHERE {} AND turn_no = 6) DELETE FROM hansard.messages WHERE {} AND turn_no = 6",
+        "WITH t AS (DELETE FROM hansard.turns WHERE {} AND turn_no = 6) DELETE FROM hansard.messages "
+        "WHERE {} AND turn_no = 6",
         ": newest message missing",
     ),
-    "header": ("DELETE FROM hansard.conversations WHERE {}", ": header missing"),
+    "header": (
+        "DELETE FROM hansard.conversations WHERE {}",
+        ": header missing",
+    ),
     "all but the header": (
         "WITH t AS (DELETE FROM hansard.turns WHERE {}) DELETE FROM hansard.messages WHERE {}",
         "turn 1: turn missing",
     ),
     "all": (
-        "WITH t AS (DELETE FROM hansard.turns WHERE {}), c AS (DELETE FROM hansard.conversations WHERE {}) DELETE FROM hansard.messages WHERE {}",
+        "WITH t AS (DELETE FROM hansard.turns WHERE {}), c AS (DELETE FROM hansard.conversations "
+        "WHERE {}) DELETE FROM hansard.messages WHERE {}",
         ": conversation missing",
     ),
 }
@@ -198,7 +215,9 @@ def test_stopped_and_gone_on(evidence, ids):
     rest = evidence.fill(4000, 8)
     environment = {**clean_environment(), **settings_environment({"audit_url": evidence.url})}
     controller, terminal = pty.openpty()
-    child = subprocess.Popen([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, stderr=terminal, text=True)
+    child = subprocess.Popen(
+        [HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, stderr=terminal, text=True
+    )
     os.close(terminal)
     shown = ""
     while "messages" not in shown:
@@ -218,7 +237,8 @@ def test_stopped_and_gone_on(evidence, ids):
 
 def test_seals(evidence, ids):
     evidence.seal()
-    is_fine(evidence.verify(), "20 conversations, 216 messages (0 erased), 1 seals (1 not signed, 0 signatures not checked)")
+    sums = "20 conversations, 216 messages (0 erased), 1 seals (1 not signed, 0 signatures not checked)"
+    is_fine(evidence.verify(), sums)
     evidence.fill(5, 2, age="30 seconds")
     evidence.seal(settled_ms=1000)
     is_fine(evidence.verify(), "25 conversations, 234 messages (0 erased), 2 seals")
@@ -243,11 +263,13 @@ def test_gone_by_retention(evidence, ids):
     evidence.sql("INSERT INTO hansard.seal_heads VALUES (%s, 1, 2, sha256('x'))", old)
     root = "SELECT hansard.seal_root(1)"
     evidence.sql(f"UPDATE hansard.seals SET heads = heads + 1, root = ({root})")
-    evidence.sql("UPDATE hansard.seals SET hash = hansard.seal_hash(seal_no, sealed_at, from_at, to_at, heads, root, previous)")
+    fields = "seal_no, sealed_at, from_at, to_at, heads, root, previous"
+    evidence.sql(f"UPDATE hansard.seals SET hash = hansard.seal_hash({fields})")
     is_broken(evidence.verify(), f"conversation {old}: conversation missing")
     month = evidence.value("SELECT to_char(to_timestamp(x'014000000000'::bigint / 1000.0) AT TIME ZONE 'UTC', 'YYYYMM')")
     detail = json.dumps({"partition": f"messages_{month}"})
-    evidence.sql("INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, %s)", detail)
+    event = "INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, %s)"
+    evidence.sql(event, detail)
     done = evidence.verify()
     is_fine(done, "20 conversations, 216 messages (0 erased), 1 seals")
     assert "1 sealed conversations gone by retention" in done.stdout
@@ -272,7 +294,10 @@ def test_a_worker_seals_and_signs(evidence, signed):
     seals = [line for line in lines if line["event"] == "sealed"]
     assert [seal["seal_no"] for seal in seals] == [1, 2]
     assert [seal["heads"] for seal in seals] == [20, 3]
-    rows = evidence.sql("SELECT encode(hash, 'hex') AS hash, encode(signature, 'hex') AS signature, key_id FROM hansard.seals ORDER BY seal_no")
+    rows = evidence.sql(
+        "SELECT encode(hash, 'hex') AS hash, encode(signature, 'hex') AS signature, key_id FROM hansard.seals "
+        "ORDER BY seal_no"
+    )
     assert [(seal["hash"], seal["signature"], seal["key_id"]) for seal in seals] == [tuple(row) for row in rows]
     assert KEY not in signed.read_text()
 
@@ -299,7 +324,11 @@ def test_a_history_that_was_written_anew(evidence, ids, signed):
         evidence.sql(f"DELETE FROM hansard.{table} WHERE conversation_id = %s", ids[0])
     evidence.seal()
     is_fine(evidence.verify(), "22 conversations")
-    is_broken(evidence.verify("--seals", signed), "seal 1: not the seal that the file holds", "seal 2: missing, though the file holds it")
+    is_broken(
+        evidence.verify("--seals", signed),
+        "seal 1: not the seal that the file holds",
+        "seal 2: missing, though the file holds it",
+    )
 
 
 def test_a_file_that_was_changed(evidence, signed):
@@ -310,7 +339,8 @@ def test_a_file_that_was_changed(evidence, signed):
     done = evidence.verify("--seals", signed)
     assert done.returncode == 2 and "not a seal" in done.stderr
     signature = re.search(r'"signature":"(..)', text)[1]
-    signed.write_text(text.replace(f'"signature":"{signature}', f'"signature":"{"00" if signature != "00" else "01"}', 1))
+    other = "00" if signature != "00" else "01"
+    signed.write_text(text.replace(f'"signature":"{signature}', f'"signature":"{other}', 1))
     is_broken(evidence.verify("--seals", signed, seal_public_key=PUBLIC), "seal 1: the file's signature does not fit")
 
 

@@ -1,0 +1,73 @@
+#!/usr/bin/python3
+"""make bench-verify: how long `hansard audit verify` takes for a record of MESSAGES messages (1,000,000), and how much memory. See
+bench/README.md, "Verifying".
+
+The record is written by sets straight into the tables, over thirty days, and sealed as workers would.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+
+from lib.fill import fill  # noqa: E402
+from lib.program import HANSARD, clean_environment  # noqa: E402
+from lib.stack import Stack  # noqa: E402
+
+TURNS = 11
+SECONDS_MOST = 60
+MIB_MOST = 64
+DAYS = 30
+
+
+def seal(stack):
+    """(seals made, seconds of the longest call) until nothing is left to seal."""
+    made, longest = 0, 0.0
+    while True:
+        begun = time.monotonic()
+        done = stack.value("SELECT hansard_api.seal(3600000, 60000, 20000)")
+        longest = max(longest, time.monotonic() - begun)
+        if done is None:
+            return made, longest
+        made += 1
+
+
+def verify(stack):
+    """(its last line, seconds, MiB)."""
+    begun = time.monotonic()
+    environment = {**clean_environment(), "HANSARD_AUDIT_URL": stack.migrate_url()}
+    with subprocess.Popen([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, text=True) as child:
+        said = child.stdout.read().strip()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    return said, time.monotonic() - begun, used.ru_maxrss / 1024
+
+
+def main():
+    messages = int(sys.argv[1]) if len(sys.argv) > 1 else 1000000
+    conversations = max(1, round(messages / (TURNS * 1.8)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stack = Stack(workers=0).up()
+    try:
+        begun = time.monotonic()
+        connection = stack.connect()
+        fill(connection, conversations, TURNS, age=f"{DAYS} days", every=f"{DAYS * 86400 // conversations} s")
+        connection.close()
+        stack.sql("VACUUM ANALYZE")
+        print(f"filled in {time.monotonic() - begun:.0f} s: {conversations} conversations", flush=True)
+        made, longest = seal(stack)
+        print(f"seals: {made}, the longest call {longest:.2f} s; one more {seal(stack)[1] * 1000:.0f} ms", flush=True)
+        said, seconds, mib = verify(stack)
+        print(f"{said}\n{seconds:.1f} s (at most {SECONDS_MOST}), {mib:.0f} MiB (at most {MIB_MOST})")
+        return 0 if said.startswith("ok: ") and seconds < SECONDS_MOST and mib < MIB_MOST else 1
+    finally:
+        stack.destroy()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
