@@ -12,6 +12,7 @@ struct audit_command {
 static const struct audit_command commands[] = {
     {"export", "everything a user said and was answered, as JSON lines", cli_audit_export},
     {"erase", "take a user's words, or a session's, out of the record", cli_audit_erase},
+    {"scrub", "clear what was erased out of the data files", cli_audit_scrub},
 };
 
 static void print_help(FILE *out)
