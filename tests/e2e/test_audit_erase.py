@@ -126,6 +126,11 @@ def test_misuse(stack, words):
     assert "hansard audit erase --help" in done.stderr
 
 
+def test_scrub_takes_no_words(stack):
+    done = hansard("audit", "scrub", "now", migrate_url=stack.migrate_url())
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_help():
     assert "export" in hansard("audit", "--help").stdout
     assert "--account" in hansard("audit", "erase", "--help").stdout
