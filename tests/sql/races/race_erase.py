@@ -1,5 +1,7 @@
 """Erasure against everything: no word survives it, and none is lost that comes after."""
 
+from psycopg2.extensions import Binary
+
 from stage.connection import Connection, watcher
 from stage.tap import run, story
 from stage.worker import Caller, Worker, is_whole, new_session, said, session_row
@@ -155,15 +157,28 @@ def erase_user_then_finish():
     assert words_of(caller) == [None]
 
 
-@story("a message comes while its user is erased with his account: it begins anew, or is refused, and then is erased")
+@story("a message is let in while its user's keys are revoked: his account is not closed before it is erased, too")
 def erase_account_then_accept():
-    a, operator, caller, session = Worker(), Operator(), Caller(), new_session()
+    a, b, operator, caller, session = Worker(), Worker(), Operator(), Caller(), new_session()
     a.finish(a.accept(session, words="one", caller=caller), answer="two")
-    operator.begin().erase(caller, account=True)
-    message = a.start(lambda: a.accept(session, words="meanwhile", caller=caller)).waits_for(operator)
+    # Its key is looked up, then it waits for the session.
+    operator.begin().do("SELECT FROM hansard.sessions WHERE session_id = %s FOR UPDATE", session)
+    message = b.start(lambda: b.accept(session, words="late", caller=caller)).waits_for(operator)
+    revoker = Operator()
+    assert revoker.erase(caller, account=True) == (0, 0, 0, 0, False)
+    erasure = revoker.start(lambda: revoker.erase(caller, account=True))
     operator.commit()
-    # It was let in before the key was revoked.
-    assert (message.result().outcome, message.result().turn_no) == ("accepted", 1)
+    assert message.result().outcome == "accepted"
+    erased = erasure.result()
+    assert erased[4] is False
+    rest = revoker.erase(caller, account=True)
+    assert erased[2] + rest[2] == 3 and rest[4] is False
+    assert words_of(caller) == [None, None, None]
+    watcher().do(
+        "UPDATE hansard.api_keys SET revoked_at = revoked_at - interval '7 seconds' WHERE key_hash = %s",
+        Binary(caller.key_hash),
+    )
+    assert revoker.erase(caller, account=True) == (0, 0, 0, 0, True)
     assert a.accept(session, caller=caller).outcome == "HS401"
 
 
