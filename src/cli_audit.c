@@ -13,6 +13,7 @@ static const struct audit_command commands[] = {
     {"verify", "check conversations and seals against their hashes", cli_audit_verify},
     {"export", "everything a user said and was answered, as JSON lines", cli_audit_export},
     {"erase", "take a user's words, or a session's, out of the record", cli_audit_erase},
+    {"scrub", "clear what was erased out of the data files", cli_audit_scrub},
 };
 
 static void print_help(FILE *out)

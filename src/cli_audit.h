@@ -10,3 +10,4 @@
 /* argv[0] is the subcommand's own name. */
 int cli_audit_erase(int argc, char **argv);
 int cli_audit_export(int argc, char **argv);
+int cli_audit_scrub(int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "cli_audit.h"
 #include "db/erase.h"
 #include "db/export.h"
+#include "db/scrub.h"
 
 static bool is_option(const char *argument, const char *name)
 {
@@ -18,7 +19,8 @@ static const char erase_help[] =
     "Usage: hansard audit erase --user USER [--account] [--yes]\n"
     "       hansard audit erase --session SESSION [--user USER] [--yes]\n\n"
     "Takes the words of all sessions of a user, or of one session, out of the record. Rows, times\n"
-    "and hashes stay. It cannot be undone.\n\n"
+    "and hashes stay. It cannot be undone. The bytes lie in the data files until `hansard audit\n"
+    "scrub`.\n\n"
     "  --user USER        whose; with --session, its owner\n"
     "  --session SESSION  only this one; without --user, of callers without a key\n"
     "  --account          also revoke the user's keys, and replace his name\n"
@@ -120,6 +122,31 @@ int cli_audit_export(int argc, char **argv)
         return CLI_FAILED;
     bool is_done = export_user(c.migrate_url, argv[2], stdout, &e);
     int code = is_done ? CLI_OK : cli_fail("audit export", &e);
+    config_free(&c);
+    return code;
+}
+
+/* ---- scrub ----------------------------------------------------------------------------------- */
+
+static const char scrub_help[] =
+    "Usage: hansard audit scrub\n\n"
+    "Rewrites the tables from which something was erased since the last time, so that the bytes are\n"
+    "not in the data files any more (VACUUM FULL). Needs the room of the largest of them. Turns that\n"
+    "use a table wait while it is rewritten. The write-ahead log and backups are not reached.\n";
+
+int cli_audit_scrub(int argc, char **argv)
+{
+    struct config c;
+    struct err e = {0};
+    if (cli_wants_help(argc, argv)) {
+        fputs(scrub_help, stdout);
+        return CLI_OK;
+    }
+    if (argc > 1)
+        return cli_misuse("audit scrub", "audit scrub takes no arguments");
+    if (!cli_config_read_direct(&c, "audit scrub"))
+        return CLI_FAILED;
+    int code = scrub_run(c.migrate_url, stdout, &e) ? CLI_OK : cli_fail("audit scrub", &e);
     config_free(&c);
     return code;
 }

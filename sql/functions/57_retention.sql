@@ -41,7 +41,7 @@ BEGIN
     LOCK TABLE ONLY hansard.turns, ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('DROP TABLE hansard.%I, hansard.%I, hansard.%I', 'turns_' || suffix, 'conversations_' || suffix,
                    'messages_' || suffix);
-    PERFORM hansard.note_event('partition_dropped', NULL, jsonb_build_object('month', to_char(month, 'YYYY-MM')) || facts);
+    PERFORM hansard.note_event('partition_dropped', NULL, jsonb_build_object('month', suffix) || facts);
     RETURN true;
 EXCEPTION
     WHEN lock_not_available OR deadlock_detected THEN
@@ -134,7 +134,7 @@ BEGIN
         DELETE FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) AND s.conversation_id = ANY (closed);
         UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (closed);
         PERFORM hansard.note_event('retention_applied', NULL, jsonb_build_object(
-            'conversations', cardinality(closed), 'turns', blanked[1], 'messages', blanked[2]));
+            'month', to_char(walk.month, 'YYYYMM'), 'conversations', cardinality(closed), 'turns', blanked[1], 'messages', blanked[2]));
     END IF;
     walk.oldest_at := least(walk.oldest_at, (
         SELECT min(m.created_at)

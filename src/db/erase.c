@@ -2,10 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "db/direct.h"
 
-#define PART_TURNS "1000" /* in one transaction; sessions that it locks wait that long */
+#define PART_TURNS "1000"   /* in one transaction; sessions that it locks wait that long */
+#define PAUSE_NS 250000000L /* when nothing was left, but may still come */
 
 static PGresult *ask(PGconn *pg, const struct erase_order *o, struct err *e)
 {
@@ -32,12 +34,15 @@ static bool erase_part(PGconn *pg, const struct erase_order *o, struct erase_cou
     PGresult *result = ask(pg, o, e);
     if (!result)
         return false;
+    bool is_idle = number_at(result, 0) == 0;
     out->conversations += number_at(result, 0);
     out->turns += number_at(result, 1);
     out->messages += number_at(result, 2);
     out->cancelled += number_at(result, 3);
     *is_done = strcmp(PQgetvalue(result, 0, 4), "t") == 0;
     PQclear(result);
+    if (is_idle && !*is_done)
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     return true;
 }
 

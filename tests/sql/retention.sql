@@ -154,7 +154,7 @@ SELECT is(pg_temp.has_month('200 days'), 0, 'a month of which nothing is to be k
 SELECT is(pg_temp.words('with it', 'free'), NULL, 'its rows are gone');
 SELECT is_empty($$SELECT FROM hansard.sessions s JOIN doomed USING (conversation_id)$$, 'and no session points there');
 SELECT is((SELECT detail - 'heads_hash' FROM hansard.audit_events WHERE kind = 'partition_dropped'),
-          jsonb_build_object('month', to_char(pg_temp.at('200 days') AT TIME ZONE 'UTC', 'YYYY-MM'), 'conversations', 4,
+          jsonb_build_object('month', to_char(pg_temp.at('200 days') AT TIME ZONE 'UTC', 'YYYYMM'), 'conversations', 4,
                              'turns', 5, 'messages', 10), 'which is noted with counts');
 CREATE FUNCTION pg_temp.fold() RETURNS text
 LANGUAGE plpgsql

@@ -1,7 +1,29 @@
 """Erasure against everything: no word survives it, and none is lost that comes after."""
 
+from psycopg2.extensions import Binary
+
+from stage.connection import Connection, watcher
 from stage.tap import run, story
-from stage.worker import Worker, is_whole, new_session, said, session_row
+from stage.worker import Caller, Worker, is_whole, new_session, said, session_row
+
+
+class Operator(Connection):
+    def __init__(self):
+        super().__init__("postgres")
+
+    def erase(self, caller, account=False, most=1000):
+        """One part: (conversations, turns, messages, cancelled, whether it was the last)"""
+        (row,) = self.do("SELECT * FROM hansard_admin.erase_user(%s, %s, %s)", caller.name, account, most)
+        return tuple(row)
+
+
+def words_of(caller):
+    rows = watcher().do(
+        "SELECT m.text FROM hansard.messages m JOIN hansard.conversations c USING (conversation_id)"
+        " WHERE 'user:' || c.user_id = %s ORDER BY c.conversation_id, m.turn_no, m.position",
+        caller.limit_key,
+    )
+    return [row.text for row in rows]
 
 
 @story("a message comes while its session is erased: it begins anew, and what was erased is not shown")
@@ -107,6 +129,81 @@ def erase_then_takeover():
     takeover = takeover.result()
     assert (takeover.outcome, takeover.turn_no, takeover.attempt) == ("accepted", 1, 1)
     assert said(session) == [(1, "cancelled", [None]), (1, "running", ["hello"])]
+
+
+@story("a user is erased while a message of his is stored: it is erased, too")
+def accept_then_erase_user():
+    a, operator, caller, session = Worker(), Operator(), Caller(parallel=2), new_session()
+    first = a.accept(session, words="one", caller=caller)
+    a.finish(first, answer="two")
+    message = a.begin().accept(session, words="secret", caller=caller)
+    erasure = operator.start(lambda: operator.erase(caller)).waits_for(a)
+    a.commit()
+    assert erasure.result() == (1, 2, 3, 1, True)
+    assert words_of(caller) == [None, None, None]
+    assert a.finish(message, answer="late") == "HS499"
+    assert words_of(caller) == [None, None, None]
+    assert caller.counted()[0] == 0
+
+
+@story("an answer comes while its user is erased: it is stored nowhere")
+def erase_user_then_finish():
+    a, operator, caller, session = Worker(), Operator(), Caller(), new_session()
+    turn = a.accept(session, caller=caller)
+    assert operator.begin().erase(caller) == (1, 1, 1, 1, True)
+    answer = a.start(lambda: a.finish(turn, answer="secret")).waits_for(operator)
+    operator.commit()
+    assert answer.result() == "HS499"
+    assert words_of(caller) == [None]
+
+
+@story("a message is let in while its user's keys are revoked: his account is not closed before it is erased, too")
+def erase_account_then_accept():
+    a, b, operator, caller, session = Worker(), Worker(), Operator(), Caller(), new_session()
+    a.finish(a.accept(session, words="one", caller=caller), answer="two")
+    # Its key is looked up, then it waits for the session.
+    operator.begin().do("SELECT FROM hansard.sessions WHERE session_id = %s FOR UPDATE", session)
+    message = b.start(lambda: b.accept(session, words="late", caller=caller)).waits_for(operator)
+    revoker = Operator()
+    assert revoker.erase(caller, account=True) == (0, 0, 0, 0, False)
+    erasure = revoker.start(lambda: revoker.erase(caller, account=True))
+    operator.commit()
+    assert message.result().outcome == "accepted"
+    erased = erasure.result()
+    assert erased[4] is False
+    rest = revoker.erase(caller, account=True)
+    assert erased[2] + rest[2] == 3 and rest[4] is False
+    assert words_of(caller) == [None, None, None]
+    watcher().do(
+        "UPDATE hansard.api_keys SET revoked_at = revoked_at - interval '7 seconds' WHERE key_hash = %s",
+        Binary(caller.key_hash),
+    )
+    assert revoker.erase(caller, account=True) == (0, 0, 0, 0, True)
+    assert a.accept(session, caller=caller).outcome == "HS401"
+
+
+@story("a session begins anew between two parts: the new conversation is erased by the next")
+def new_conversation_between_parts():
+    a, operator, caller, session = Worker(), Operator(), Caller(), new_session()
+    for words in ("one", "two"):
+        a.finish(a.accept(session, words=words, caller=caller, ttl_ms=-1), answer="answer")
+    assert operator.erase(caller, most=1) == (1, 1, 2, 0, False)
+    a.finish(a.accept(session, words="three", caller=caller, ttl_ms=-1), answer="answer")
+    assert operator.erase(caller, most=1)[4] is False
+    assert operator.erase(caller, most=1) == (1, 1, 2, 0, True)
+    assert set(words_of(caller)) == {None}
+
+
+@story("a user and one of his sessions are erased at once: the second finds what is left")
+def two_erasures_of_a_user():
+    a, one, two, caller = Worker(), Operator(), Operator(), Caller()
+    for session in ("a", "b"):
+        a.finish(a.accept(session, words=session, caller=caller), answer="answer")
+    one.begin().erase(caller, most=1)
+    second = two.start(lambda: two.erase(caller)).waits_for(one)
+    one.commit()
+    assert second.result() == (1, 1, 2, 0, True)
+    assert set(words_of(caller)) == {None}
 
 
 run()

@@ -1,0 +1,65 @@
+"""Retention: workers take away what is past its time, by themselves; and tell how old the oldest words are."""
+
+from lib.client import Client
+from lib.metrics import scrape
+from lib.wait import until
+
+
+def walk_anew(stack):
+    """The next step of any worker begins a walk."""
+    stack.sql("UPDATE hansard.retention_walk SET began_at = NULL, ended_at = NULL")
+
+
+def words(stack, user):
+    return [
+        row.text
+        for row in stack.sql(
+            "SELECT m.text FROM hansard.messages m JOIN hansard.conversations c USING (conversation_id)"
+            " JOIN hansard.users u USING (user_id) WHERE u.name = %s ORDER BY 1",
+            user,
+        )
+    ]
+
+
+def test_words_go_in_time(stack, worker, user, session, caller):
+    """Those of a tier that keeps them for a moment; not those of another."""
+    tier = stack.make_tier("momentary", None, 100)
+    stack.sql("UPDATE hansard.tiers SET retention = '10 ms' WHERE tier = %s", tier)
+    brief = Client(stack.url, stack.add_key(f"brief {user}", tier))
+    caller.chat(session, "stays"), brief.chat(session, "goes")
+    assert words(stack, f"brief {user}") == ["echo 1: goes", "goes"]
+    walk_anew(stack)
+    running = worker()  # whose first step it is
+    until(lambda: words(stack, f"brief {user}") == [None, None])
+    assert words(stack, user) == ["echo 1: stays", "stays"]
+    assert brief.get("/conversations").json["conversations"] == []
+    until(lambda: stack.value("SELECT ended_at IS NOT NULL FROM hansard.retention_walk"))
+    until(lambda: scrape(running).get("hansard_oldest_message_age_seconds") >= 0)
+    oldest = stack.value("SELECT extract(epoch FROM clock_timestamp() - min(created_at)) FROM hansard.messages WHERE salt IS NOT NULL")
+    assert abs(scrape(running).get("hansard_oldest_message_age_seconds") - float(oldest)) < 10
+    assert brief.chat(session, "again").turn == 1
+
+
+def test_month_is_dropped(stack, worker, caller, session):
+    for part in ("conversations", "turns", "messages"):
+        stack.sql("SELECT hansard.make_partition(%s, '2020-01-01')", part)
+    stack.sql(
+        "WITH c AS (INSERT INTO hansard.conversations SELECT hansard.uuid_v7('2020-01-05'), '\\x00', NULL, 'old', '2020-01-05'"
+        " FROM generate_series(1, 450) RETURNING conversation_id), t AS (INSERT INTO hansard.turns"
+        " (conversation_id, turn_no, state, idempotency_key, fingerprint, request_id, attempt, accepted_at, finished_at)"
+        " SELECT conversation_id, 1, 'failed', 'k', '\\x01', gen_random_uuid(), 1, '2020-01-05', '2020-01-05' FROM c)"
+        " INSERT INTO hansard.messages SELECT conversation_id, 1, 1, 'user', 'x', '2020-01-05', '\\x02', '\\x03', '\\x04' FROM c"
+    )
+    walk_anew(stack)
+    worker()
+    until(lambda: stack.value("SELECT to_regclass('hansard.messages_202001') IS NULL"))
+    (event,) = stack.sql("SELECT detail FROM hansard.audit_events WHERE kind = 'partition_dropped'")
+    assert {**event.detail, "heads_hash": ""} == {
+        "month": "202001",
+        "conversations": 450,
+        "turns": 450,
+        "messages": 450,
+        "heads_hash": "",
+    }
+    assert len(bytes.fromhex(event.detail["heads_hash"])) == 32
+    assert caller.chat(session, "life goes on").turn == 1

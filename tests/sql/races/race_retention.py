@@ -1,0 +1,174 @@
+"""Retention against everything: what is spoken on is not dropped under the speaker's feet, and nobody waits for a drop."""
+
+import time
+from datetime import datetime, timedelta, timezone
+
+from psycopg2.extensions import Binary
+
+from stage.connection import Connection, watcher
+from stage.tap import run, story
+from stage.worker import Worker, key_of, new_session, said, session_row
+
+KEEP_MS = 90 * 86_400_000
+FOR_EVER_MS = 20 * 365 * 86_400_000  # a session may rest so long
+
+
+def old_session():
+    """One with a turn of a month that is long past, and alone in it."""
+    session = new_session()
+    key = Binary(key_of(session))
+    at = datetime(2020, 2, 3, tzinfo=timezone.utc) + timedelta(milliseconds=int.from_bytes(key_of(session)[:3], "big"))
+    watcher().do("DROP TABLE IF EXISTS hansard.conversations_202002, hansard.turns_202002, hansard.messages_202002")
+    watcher().do("SELECT hansard.make_partition(p, '2020-02-01') FROM unnest('{conversations,turns,messages}'::text[]) p")
+    talk = watcher().value("SELECT hansard.uuid_v7(%s)", at)
+    watcher().do("INSERT INTO hansard.conversations VALUES (%s, %s, NULL, %s, %s)", talk, key, session, at)
+    watcher().do(
+        "INSERT INTO hansard.turns (conversation_id, turn_no, state, idempotency_key, fingerprint, request_id, attempt,"
+        " accepted_at, finished_at) VALUES (%s, 1, 'failed', 'k', '\\x01', gen_random_uuid(), 1, %s, %s)",
+        *(talk, at, at),
+    )
+    watcher().do("INSERT INTO hansard.messages VALUES (%s, 1, 1, 'user', 'old', %s, '\\x02', '\\x03', '\\x04')", talk, at)
+    watcher().do(
+        "INSERT INTO hansard.sessions VALUES (%s, NULL, %s, %s, 2, 1, NULL, NULL, '\\x04', %s)", key, session, talk, at
+    )
+    return session
+
+
+def has_month():
+    return watcher().value("SELECT to_regclass('hansard.turns_202002') IS NOT NULL")
+
+
+class Walker(Connection):
+    def begin_walk(self):
+        """At the first month; returns itself."""
+        watcher().do("UPDATE hansard.retention_walk SET began_at = NULL, ended_at = NULL")
+        assert self.step() == 1
+        return self
+
+    def step(self):
+        """What is to be done next; None: somebody else is at it."""
+        answer = self.value("SELECT hansard_api.apply_retention(%s, 100)", KEEP_MS)
+        return answer and answer[0]
+
+    def walk_on(self):
+        """To the end; the number of times tables were busy."""
+        busy = 0
+        for _ in range(100):
+            state = self.step()
+            busy += state == 2
+            if state == 0:
+                return busy
+        raise AssertionError("the walk does not end")
+
+
+@story("a message comes while its session is closed: it begins anew, and the month can go")
+def close_then_accept():
+    w, a, session = Walker(), Worker(), old_session()
+    w.begin_walk()
+    w.begin()
+    assert w.step() == 1  # surveyed: the session is deleted
+    message = a.start(lambda: a.accept(session, words="late", ttl_ms=FOR_EVER_MS)).waits_for(w)
+    w.commit()
+    message = message.result()
+    assert (message.outcome, message.turn_no, message.history) == ("accepted", 1, None)
+    assert w.walk_on() == 0
+    assert not has_month()
+    assert said(session) == [(1, "running", ["late"])]
+    assert a.finish(message, answer="well") == "finished"
+
+
+@story("a month is surveyed while a message is stored in it: it is kept, without what is past its time")
+def accept_then_close():
+    w, a, session = Walker(), Worker(), old_session()
+    w.begin_walk()
+    message = a.begin().accept(session, words="just in time", ttl_ms=FOR_EVER_MS)
+    assert message.turn_no == 2
+    step = w.start(w.step).waits_for(a)
+    a.commit()
+    assert step.result() == 1
+    assert w.walk_on() == 0
+    assert has_month()
+    assert said(session) == [(1, "failed", [None]), (2, "running", ["just in time"])]
+    assert a.finish(message, answer="well") == "finished"
+    assert session_row(session) is not None
+
+
+@story("an answer is stored while the month is walked turn by turn: neither waits for long, and the answer stays")
+def blank_then_finish():
+    w, a, session = Walker(), Worker(), old_session()
+    turn = a.accept(session, words="new", ttl_ms=FOR_EVER_MS)
+    w.begin_walk()
+    assert w.step() == 1  # mixed
+    w.begin()
+    assert w.step() == 1  # blanked
+    answer = a.start(lambda: a.finish(turn, answer="stays")).waits_for(w)
+    w.commit()
+    assert answer.result() == "finished"
+    assert said(session) == [(1, "failed", [None]), (2, "completed", ["new", "stays"])]
+    assert w.walk_on() == 0
+
+
+@story("an erasure comes while the month is walked: it waits, and finds what is left")
+def blank_then_erase():
+    w, a, session = Walker(), Worker(), old_session()
+    a.turn(new_session())
+    turn = a.accept(session, words="new", ttl_ms=FOR_EVER_MS)
+    w.begin_walk()
+    w.step()
+    w.begin()
+    w.step()
+    erasure = a.start(lambda: a.erase(session)).waits_for(w)
+    w.commit()
+    assert erasure.result() == {"conversations": 1, "turns": 1, "messages": 1, "cancelled": 1}
+    assert a.finish(turn) == "HS499"
+    w.walk_on()
+
+
+@story("two walk: there is one walk, and the second does not wait")
+def two_walkers():
+    v, w, session = Walker(), Walker(), old_session()
+    v.begin_walk()
+    v.begin()
+    assert v.step() == 1
+    assert w.step() is None
+    v.commit()
+    assert w.step() in (0, 1)
+    assert session_row(session) is None
+    w.walk_on()
+
+
+@story("a month is to be dropped while a turn is opened: the drop gives up at once, and is done later")
+def accept_then_drop():
+    w, a = Walker(), Worker()
+    old_session()
+    w.begin_walk()
+    assert w.step() == 1  # surveyed
+    a.begin().accept(new_session())
+    began = time.monotonic()
+    assert w.step() == 2
+    assert time.monotonic() - began < 1
+    assert has_month()
+    a.commit()
+    assert w.walk_on() == 0
+    assert not has_month()
+
+
+@story("turns come while a drop waits: they wait no longer than it does")
+def drop_waits():
+    w, a, b = Walker(), Worker(), Worker()
+    old_session()
+    w.begin_walk()
+    assert w.step() == 1
+    a.begin().accept(new_session())
+    drop = w.start(lambda: [w.step() for _ in range(10)])
+    began = time.monotonic()
+    assert b.accept(new_session()).outcome == "accepted"
+    waited = time.monotonic() - began
+    assert set(drop.result()) == {2}
+    a.commit()
+    assert waited < 1, waited
+    w.walk_on()
+    assert not has_month()
+
+
+run()
