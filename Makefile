@@ -177,7 +177,7 @@ bench: ## measure against pgbench and a FastAPI + Redis peer
 
 # ---- testing -------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-sql test-e2e test-fault test-kills test-asan test-tsan fuzz
+.PHONY: test test-unit test-sql test-e2e test-fault test-kills chaos test-asan test-tsan fuzz
 test: ## install, build and run every test; the last line is the sum
 	@scripts/deps.sh
 	@$(BUILD) all unit-programs
@@ -209,6 +209,14 @@ test-kills: ## KILLS (200) kills of worker, pooler and database at random moment
 	@FAULT_KILLS=$(KILLS) HANSARD_BIN=$(CURDIR)/build/failpoints/hansard \
 		DEMO_LLM_BIN=$(CURDIR)/build/failpoints/demo-llm \
 		$(PYTEST) tests/fault/test_kill_at_random.py
+
+CHAOS_SECONDS ?= 300
+chaos: ## CHAOS_SECONDS (300) of kills, pauses, restarts and a moody model; CHAOS_SEED repeats a plan
+	@$(BUILD) FAILPOINTS=1 all
+	@CHAOS_SECONDS=$(CHAOS_SECONDS) $(if $(CHAOS_SEED),CHAOS_SEED=$(CHAOS_SEED)) \
+		HANSARD_BIN=$(CURDIR)/build/failpoints/hansard \
+		DEMO_LLM_BIN=$(CURDIR)/build/failpoints/demo-llm \
+		$(PYTEST) tests/fault/test_chaos.py
 
 test-asan: ## unit and end-to-end tests under AddressSanitizer and UBSan
 	@$(BUILD) SAN=address,undefined all unit-programs

@@ -18,11 +18,18 @@ def short_words(rng):
 
 
 class Load:
-    def __init__(self, ledger, place_of, key, sessions, seed, words=short_words, gives_up=0.0, timeout=35):
+    # After which a question is repeated; and what became of a turn that came to nothing.
+    refusals = {(503, "database_unavailable"), (503, "draining"), (409, "conversation_busy")}
+    failures = {(502, "worker_lost")}
+
+    def __init__(
+        self, ledger, place_of, key, sessions, seed, words=short_words, gives_up=0.0, hurries=0.0, timeout=35
+    ):
         """place_of(rng): where to ask now; words(rng): how a question begins; gives_up: how likely a caller is not to
-        repeat a question; timeout: who has no answer and no broken connection by then hangs."""
+        repeat a question; hurries: how likely he is not to wait for his answer, but to ask again; timeout: who has no
+        answer and no broken connection by then hangs."""
         self._ledger, self._place_of, self._key, self._sessions = ledger, place_of, key, sessions
-        self._seed, self._words, self._gives_up = seed, words, gives_up
+        self._seed, self._words, self._gives_up, self._hurries = seed, words, gives_up, hurries
         self._timeout = timeout * PATIENCE
         self._is_over = threading.Event()
         self._callers = []
@@ -60,11 +67,14 @@ class Load:
 
     def _ask(self, promise, rng):
         """Once. True: its fate is known."""
-        client = Client(self._place_of(rng), self._key, timeout=self._timeout)
+        hurries = rng.random() < self._hurries
+        timeout = rng.uniform(0.01, 2) if hurries else self._timeout
+        client = Client(self._place_of(rng), self._key, timeout=timeout)
         try:
             answer = client.chat(promise.session, promise.words, key=promise.key)
         except TimeoutError:
-            self._ledger.found_strange(promise, f"no answer within {self._timeout} s")
+            if not hurries:
+                self._ledger.found_strange(promise, f"no answer within {timeout} s")
             return False
         except (OSError, http.client.HTTPException):
             return False
@@ -77,10 +87,10 @@ class Load:
             self._ledger.answered(promise, answer)
             return True
         told = problem(answer)
-        if told == (502, "worker_lost"):
+        if told in self.failures:
             self._ledger.failed(promise, answer)
             return True
-        if told not in ((503, "database_unavailable"), (503, "draining"), (409, "conversation_busy")):
+        if told not in self.refusals:
             self._ledger.found_strange(promise, told)
             return True
         return False

@@ -1,0 +1,78 @@
+"""CountingModel: a model that says how many messages it was shown, as demo-llm does, thinks as long as [[delay MS]] says,
+and counts the calls it has at once.
+
+A call is in flight until its answer is about to be sent, or its caller has hung up. Those of a caller that is about to be
+killed are counted on (haunt): a model server may not notice, and works on for as long as a call may take.
+"""
+
+import dataclasses
+import re
+import select
+import socket
+import time
+
+from lib.moody import MoodyModel
+
+LOOK_S = 0.02
+
+
+@dataclasses.dataclass(eq=False)
+class _Call:
+    caller: str
+    began: float
+    is_ghost: bool = False
+
+
+def _has_hung_up(connection):
+    readable, _, _ = select.select([connection], [], [], 0)
+    try:
+        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
+
+
+class CountingModel(MoodyModel):
+    def __init__(self, call_s):
+        """call_s: how long a call may take at most."""
+        self._call_s = call_s
+        self._present = set()
+        self.ghosts = 0
+        super().__init__("echo")
+
+    def say(self, messages):
+        return f"echo {len(messages)}: {messages[-1]['content']}"
+
+    def haunt(self, api_key):
+        """The caller with this key is frozen, and will be killed: its calls are counted on."""
+        with self._changed:
+            for call in self._present:
+                if call.caller == f"Bearer {api_key}" and not call.is_ghost:
+                    call.is_ghost = True
+                    self.ghosts += 1
+
+    def _count(self):
+        now = time.monotonic()
+        self._present -= {call for call in self._present if call.is_ghost and now > call.began + self._call_s}
+        self.in_flight = len(self._present)
+        self.high_water = max(self.high_water, self.in_flight)
+
+    def _leave(self, call):
+        if not call.is_ghost:
+            self._present.discard(call)
+            self._count()
+
+    def _hear(self, body, handler):
+        delay = re.search(r"\[\[delay (\d+)\]\]", body["messages"][-1]["content"])
+        call = _Call(handler.headers["Authorization"], time.monotonic())
+        ready_at = call.began + (int(delay[1]) / 1000 if delay else 0)
+        with self._changed:
+            self.calls += 1
+            self._present.add(call)
+            self._count()
+            mood = self._mood
+            while mood != "away" and (mood == self._mood == "stall" or time.monotonic() < ready_at):
+                self._changed.wait(LOOK_S)
+                if _has_hung_up(handler.connection):
+                    mood = "away"
+            self._leave(call)
+            return mood
