@@ -6,8 +6,15 @@ SET LOCAL ROLE hansard_owner;
 
 CREATE OR REPLACE FUNCTION hansard.worker_patience() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN interval '15 seconds';
-COMMENT ON FUNCTION hansard.worker_patience() IS 'A worker silent for longer is dead: its turns may be closed or taken over.';
+RETURN interval '12 seconds';
+COMMENT ON FUNCTION hansard.worker_patience() IS
+    'A worker silent for longer is dead: its turns may be closed or taken over, its jobs go to others, which have 3 s to see '
+    'it and to begin: 15 s are promised.';
+
+CREATE OR REPLACE FUNCTION hansard.nobody() RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '00000000-0000-0000-0000-000000000000'::uuid;
+COMMENT ON FUNCTION hansard.nobody() IS 'The nil UUID (RFC 9562, 5.9), where a worker is named: the hold of a job.';
 
 CREATE OR REPLACE FUNCTION hansard.unix_us(at timestamptz) RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -71,17 +71,20 @@ COMMENT ON FUNCTION hansard.context(uuid, integer, integer, integer) IS
 -- out what he does not know of.
 DROP FUNCTION IF EXISTS hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
                                                  bytea[], text[], uuid[], integer[]);
+DROP FUNCTION IF EXISTS hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
+                                                 bytea[], text[], uuid[], integer[], boolean[]);
 
 CREATE OR REPLACE FUNCTION hansard_api.accept_turns(
     worker uuid, most_messages integer, most_bytes integer, ttl_ms bigint,
     key_hashes bytea[], addresses text[], session_ids text[], words text[],
     idempotency_keys text[], fingerprints bytea[], request_ids text[],
-    known_conversations uuid[] DEFAULT NULL, known_turns integer[] DEFAULT NULL, paid boolean[] DEFAULT NULL)
+    known_conversations uuid[] DEFAULT NULL, known_turns integer[] DEFAULT NULL, paid boolean[] DEFAULT NULL,
+    are_jobs boolean[] DEFAULT NULL, webhooks text[] DEFAULT NULL, most_jobs integer DEFAULT NULL, has_room boolean DEFAULT true)
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
                history text[], history_after integer, reply text, model text, prompt_tokens integer, completion_tokens integer, error_code text,
                policy text, quota_limit integer, quota_window_s integer, quota_remaining integer,
                quota_reset_ms integer, retry_after_ms integer,
-               tokens_limit bigint, tokens_remaining bigint, tokens_reset_ms integer)
+               tokens_limit bigint, tokens_remaining bigint, tokens_reset_ms integer, status text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -109,6 +112,7 @@ DECLARE
     has_takeovers boolean;
     has_orphans   boolean;
     has_others    boolean; -- anything that is not accepted
+    has_jobs      boolean; -- to be queued
     locked        integer; -- sessions
     seen          integer;
 BEGIN
@@ -146,38 +150,49 @@ BEGIN
                CASE WHEN d.known_turn IS NOT NULL THEN d.known_turn WHEN d.starts_anew THEN 1 ELSE d.next_turn END,
                coalesce(d.known_attempt, 1),
                CASE WHEN d.starts_anew THEN 0
-                    ELSE d.unanswered + (d.open_turn IS NOT NULL AND d.known_turn IS NULL)::integer END,
-               d.open_turn, d.chain_head)::hansard.accept_draft),
-           bool_or(d.verdict = 'new' AND emissions[d.item] IS NOT NULL AND paid[d.item] IS NOT TRUE),
+                    ELSE d.unanswered + (d.verdict = 'new' AND d.open_turn IS NOT NULL)::integer END,
+               d.open_turn, d.chain_head, NOT d.starts_anew AND (d.open_turn IS NOT NULL OR d.jobs > 0),
+               -- Later than all that was said before, whatever the clock says: it is the order of the chain.
+               CASE WHEN d.starts_anew THEN decided_at
+                    ELSE greatest(decided_at, d.last_activity + interval '1 microsecond') END)::hansard.accept_draft),
+           bool_or(d.verdict IN ('new', 'queued') AND emissions[d.item] IS NOT NULL AND paid[d.item] IS NOT TRUE),
            bool_or(d.verdict = 'takeover'),
            bool_or(d.verdict = 'new' AND d.open_turn IS NOT NULL),
            bool_or(d.verdict NOT IN ('new', 'again', 'takeover')),
-           bool_or((d.verdict <> 'new' OR paid[d.item]) AND emissions[d.item] IS NOT NULL),
+           bool_or(d.verdict = 'queued'),
+           bool_or((d.verdict NOT IN ('new', 'queued') OR paid[d.item]) AND emissions[d.item] IS NOT NULL),
            count(*) FILTER (WHERE d.has_session AND d.place = 1)
-    INTO drafts, has_limits, has_takeovers, has_orphans, has_others, has_peeks, seen
+    INTO drafts, has_limits, has_takeovers, has_orphans, has_others, has_jobs, has_peeks, seen
     FROM (
         SELECT f.*,
                CASE WHEN f.session_key IS NULL THEN 'HS401'
                     WHEN f.known_fingerprint <> f.fingerprint THEN 'HS422'
+                    WHEN f.is_job AND f.known_request = f.request_id THEN 'stored'
+                    WHEN f.is_job AND f.known_state IS NOT NULL THEN 'known'
                     WHEN f.known_state IN ('completed', 'failed', 'cancelled') THEN 'replayed'
                     WHEN f.known_turn = f.open_turn AND f.open_worker = worker AND f.known_request = f.request_id THEN 'again'
                     WHEN f.place > 1 THEN 'waiting'
-                    WHEN f.known_turn = f.open_turn AND f.is_orphan THEN 'takeover'
+                    WHEN f.known_turn = f.open_turn AND f.is_orphan AND NOT f.known_is_job THEN 'takeover'
                     WHEN f.known_state IS NOT NULL THEN 'waiting'
-                    WHEN f.open_turn IS NOT NULL AND NOT f.is_orphan THEN 'waiting'
+                    WHEN f.is_job AND NOT has_room THEN 'HS433'
+                    WHEN f.is_job THEN 'queued'
+                    -- Jobs that were queued before come first; one whose worker is dead goes back to the queue.
+                    WHEN f.jobs > 0 OR f.open_turn IS NOT NULL AND NOT f.is_orphan THEN 'waiting'
                     ELSE 'new'
                END AS verdict
         FROM (
             SELECT a.item::integer, a.session_key, a.user_id, a.session_id, a.fingerprint, a.request_id::uuid,
                    row_number() OVER (PARTITION BY a.session_key ORDER BY a.item) AS place,
                    s.session_key IS NOT NULL AS has_session, s.conversation_id, s.next_turn, s.unanswered, s.chain_head,
-                   s.open_turn, s.open_worker,
+                   s.open_turn, s.open_worker, s.jobs, s.last_activity, coalesce(are_jobs[a.item], false) AS is_job,
                    s.open_worker IS NOT NULL AND s.open_worker <> worker
                        AND NOT hansard.is_alive(s.open_worker, decided_at) AS is_orphan,
                    t.turn_no AS known_turn, t.state AS known_state, t.fingerprint AS known_fingerprint,
-                   t.request_id AS known_request, t.attempt AS known_attempt,
+                   t.request_id AS known_request, t.attempt AS known_attempt, t.is_job AS known_is_job,
                    t.turn_no IS NULL
-                       AND (s.session_key IS NULL OR s.last_activity < decided_at - ttl_ms * interval '1 ms') AS starts_anew
+                       AND (s.session_key IS NULL
+                            OR s.last_activity < decided_at - ttl_ms * interval '1 ms' AND s.jobs = 0
+                               AND (s.open_turn IS NULL OR are_jobs[a.item] IS NOT TRUE)) AS starts_anew
             FROM unnest(session_keys, user_ids, session_ids, idempotency_keys, fingerprints, request_ids) WITH ORDINALITY
                  AS a (session_key, user_id, session_id, idempotency_key, fingerprint, request_id, item)
             LEFT JOIN LATERAL (SELECT s.* FROM hansard.sessions s WHERE s.session_key = a.session_key LIMIT 1) AS s ON true
@@ -193,6 +208,21 @@ BEGIN
         RAISE EXCEPTION 'a session has begun meanwhile' USING ERRCODE = 'unique_violation';
     END IF;
 
+    -- How many jobs a caller has is counted without a lock: calls made at the same moment may be a few too many.
+    IF has_jobs AND most_jobs IS NOT NULL THEN
+        refusals := ARRAY(
+            SELECT CASE WHEN d.verdict = 'queued'
+                             AND (SELECT count(*) FROM (SELECT FROM hansard.jobs j WHERE j.limit_key = limit_keys[d.item]
+                                                        LIMIT most_jobs) AS n)
+                                 + row_number() OVER (PARTITION BY d.verdict, limit_keys[d.item] ORDER BY d.item) > most_jobs
+                        THEN 'HS432' END
+            FROM unnest(drafts) d
+            ORDER BY d.item);
+        IF array_remove(refusals, NULL) = '{}' THEN
+            refusals := NULL;
+        END IF;
+    END IF;
+
     -- Only what would be opened costs quota: no repeat, no refusal, nothing that has to wait.
     IF has_caps THEN
         -- What the prompt will hold is what the turn before came to, and the new words, four bytes to a token.
@@ -200,7 +230,8 @@ BEGIN
                                       array_agg(c.reserve))
         INTO allowances
         FROM (
-            SELECT CASE WHEN d.verdict = 'new' AND (t.parallel_turns IS NOT NULL OR t.tokens_per_day IS NOT NULL)
+            SELECT CASE WHEN d.verdict IN ('new', 'queued') AND refusals[d.item] IS NULL
+                             AND (t.parallel_turns IS NOT NULL OR t.tokens_per_day IS NOT NULL)
                         THEN limit_keys[d.item] END AS limit_key,
                    t.parallel_turns, t.tokens_per_day,
                    t.tokens_reserved + octet_length(words[d.item]) / 4
@@ -208,25 +239,29 @@ BEGIN
             FROM unnest(drafts) d
             LEFT JOIN LATERAL (SELECT t.* FROM hansard.tiers t WHERE t.tier = tiers[d.item] LIMIT 1) AS t ON true
             LEFT JOIN LATERAL (SELECT p.prompt_tokens, p.completion_tokens FROM hansard.turns p
-                               WHERE d.verdict = 'new' AND p.conversation_id = d.conversation_id
+                               WHERE d.verdict IN ('new', 'queued') AND p.conversation_id = d.conversation_id
                                  AND p.turn_no = d.turn_no - 1 LIMIT 1) AS p ON true
             ORDER BY d.item
         ) AS c;
         IF EXISTS (SELECT FROM unnest(allowances) a WHERE a.refusal IS NOT NULL) THEN
-            refusals := ARRAY(SELECT a.refusal FROM unnest(allowances) a);
+            refusals := ARRAY(SELECT coalesce(a.refusal, refusals[a.item])
+                              FROM unnest(allowances) WITH ORDINALITY AS a (refusal, tokens_limit, tokens_remaining, reset_ms,
+                                                                            retry_after_ms, tokens_reserved, item)
+                              ORDER BY a.item);
         END IF;
     END IF;
     IF true = ANY (paid) AND (has_others OR refusals IS NOT NULL) THEN
         PERFORM hansard.give_quota_back(
-            -- A turn that is open by an earlier call of the same request was paid for by the same.
-            ARRAY(SELECT CASE WHEN paid[d.item] AND (d.verdict NOT IN ('new', 'again', 'takeover') OR refusals[d.item] IS NOT NULL)
+            -- A turn that is there by an earlier call of the same request was paid for by the same.
+            ARRAY(SELECT CASE WHEN paid[d.item] AND (d.verdict NOT IN ('new', 'queued', 'stored', 'again', 'takeover')
+                                                     OR refusals[d.item] IS NOT NULL)
                               THEN limit_keys[d.item] END
                   FROM unnest(drafts) d),
             limit_keys);
     END IF;
     IF has_limits THEN
         quotas := hansard.take_quota(
-            ARRAY(SELECT CASE WHEN d.verdict = 'new' AND emissions[d.item] IS NOT NULL AND refusals[d.item] IS NULL
+            ARRAY(SELECT CASE WHEN d.verdict IN ('new', 'queued') AND emissions[d.item] IS NOT NULL AND refusals[d.item] IS NULL
                                    AND paid[d.item] IS NOT TRUE
                               THEN limit_keys[d.item] END
                   FROM unnest(drafts) d),
@@ -251,9 +286,10 @@ BEGIN
     END IF;
     IF has_caps THEN
         INSERT INTO hansard.holds (conversation_id, turn_no, limit_key, worker_id, tokens)
-        SELECT d.conversation_id, d.turn_no, limit_keys[d.item], worker, (allowances[d.item]).tokens_reserved
+        SELECT d.conversation_id, d.turn_no, limit_keys[d.item],
+               CASE d.verdict WHEN 'queued' THEN hansard.nobody() ELSE worker END, (allowances[d.item]).tokens_reserved
         FROM unnest(drafts) d
-        WHERE d.verdict = 'new' AND refusals[d.item] IS NULL AND (allowances[d.item]).tokens_reserved IS NOT NULL;
+        WHERE d.verdict IN ('new', 'queued') AND refusals[d.item] IS NULL AND (allowances[d.item]).tokens_reserved IS NOT NULL;
     END IF;
 
     IF has_takeovers THEN
@@ -262,7 +298,7 @@ BEGIN
         FROM unnest(drafts) d
         WHERE d.verdict = 'takeover' AND t.conversation_id = d.conversation_id AND t.turn_no = d.turn_no;
         UPDATE hansard.sessions s
-        SET open_worker = worker, last_activity = decided_at
+        SET open_worker = worker, last_activity = greatest(decided_at, s.last_activity)
         FROM unnest(drafts) d
         WHERE d.verdict = 'takeover' AND s.session_key = d.session_key;
         UPDATE hansard.holds h
@@ -274,7 +310,8 @@ BEGIN
     IF has_caps AND (has_others OR EXISTS (SELECT FROM unnest(drafts) d WHERE d.verdict <> 'new')) THEN
         allowances := hansard.peek_allowance(
             allowances,
-            ARRAY(SELECT CASE WHEN d.verdict <> 'new' OR refusals[d.item] = 'HS429' THEN limit_keys[d.item] END
+            ARRAY(SELECT CASE WHEN d.verdict NOT IN ('new', 'queued') OR refusals[d.item] IN ('HS429', 'HS432')
+                              THEN limit_keys[d.item] END
                   FROM unnest(drafts) d),
             tiers);
     END IF;
@@ -300,22 +337,26 @@ BEGIN
                hansard.chain_hash(CASE WHEN d.is_fresh
                                        THEN hansard.chain_start(d.conversation_id, d.session_key, decided_at)
                                        ELSE d.chain_head END,
-                                  d.conversation_id, d.turn_no, 1::smallint, 'user', decided_at,
+                                  d.conversation_id, d.turn_no, 1::smallint, 'user', d.said_at,
                                   hashed.text_hash) AS new_head
         FROM unnest(drafts) d
         CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS salt WHERE d.item > 0) AS salted
         CROSS JOIN LATERAL (SELECT hansard.text_hash(salted.salt, words[d.item]) AS text_hash OFFSET 0) AS hashed
-        WHERE d.verdict = 'new' AND refusals[d.item] IS NULL
+        WHERE d.verdict IN ('new', 'queued') AND refusals[d.item] IS NULL
     ), updated AS (
         UPDATE hansard.sessions s
         SET conversation_id = o.conversation_id, next_turn = o.turn_no + 1, unanswered = o.unanswered,
-            open_turn = o.turn_no, open_worker = worker, chain_head = o.new_head, last_activity = decided_at
+            open_turn = CASE o.verdict WHEN 'queued' THEN s.open_turn ELSE o.turn_no END,
+            open_worker = CASE o.verdict WHEN 'queued' THEN s.open_worker ELSE worker END,
+            jobs = s.jobs + (o.verdict = 'queued')::integer, chain_head = o.new_head, last_activity = o.said_at
         FROM opening o
         WHERE o.has_session AND s.session_key = o.session_key
     ), begun AS (
         INSERT INTO hansard.sessions (session_key, user_id, session_id, conversation_id, next_turn, unanswered,
-                                      open_turn, open_worker, chain_head, last_activity)
-        SELECT o.session_key, o.user_id, o.session_id, o.conversation_id, 2, 0, 1, worker, o.new_head, decided_at
+                                      open_turn, open_worker, jobs, chain_head, last_activity)
+        SELECT o.session_key, o.user_id, o.session_id, o.conversation_id, 2, 0,
+               CASE o.verdict WHEN 'new' THEN 1 END, CASE o.verdict WHEN 'new' THEN worker END,
+               (o.verdict = 'queued')::integer, o.new_head, o.said_at
         FROM opening o
         WHERE NOT o.has_session
         ORDER BY o.session_key
@@ -326,14 +367,21 @@ BEGIN
         WHERE o.is_fresh
     ), turned AS (
         INSERT INTO hansard.turns (conversation_id, turn_no, state, idempotency_key, fingerprint, request_id, address,
-                                   worker_id, attempt, accepted_at)
-        SELECT o.conversation_id, o.turn_no, 'running', idempotency_keys[o.item], fingerprints[o.item],
-               request_ids[o.item]::uuid, addresses[o.item], worker, 1, decided_at
+                                   worker_id, attempt, accepted_at, is_job)
+        SELECT o.conversation_id, o.turn_no,
+               CASE o.verdict WHEN 'queued' THEN 'queued'::hansard.turn_state ELSE 'running' END,
+               idempotency_keys[o.item], fingerprints[o.item], request_ids[o.item]::uuid, addresses[o.item],
+               CASE o.verdict WHEN 'new' THEN worker END, (o.verdict = 'new')::integer, decided_at, o.verdict = 'queued'
         FROM opening o
+    ), queued AS (
+        INSERT INTO hansard.jobs (conversation_id, turn_no, session_key, limit_key, queued_at, is_ready, webhook)
+        SELECT o.conversation_id, o.turn_no, o.session_key, limit_keys[o.item], decided_at, NOT o.is_blocked, webhooks[o.item]
+        FROM opening o
+        WHERE o.verdict = 'queued'
     ), said AS (
         INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, created_at, salt, text_hash,
                                       chain_hash)
-        SELECT o.conversation_id, o.turn_no, 1, 'user', words[o.item], decided_at, o.salt, o.text_hash, o.new_head
+        SELECT o.conversation_id, o.turn_no, 1, 'user', words[o.item], o.said_at, o.salt, o.text_hash, o.new_head
         FROM opening o
     )
     SELECT d.item, 'accepted', d.session_key, d.conversation_id, d.turn_no,
@@ -346,7 +394,7 @@ BEGIN
            CASE WHEN (quotas[d.item]).remaining IS NOT NULL THEN bursts[d.item] END,
            ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer,
            (quotas[d.item]).remaining, (quotas[d.item]).reset_ms, 0,
-           (allowances[d.item]).tokens_limit, (allowances[d.item]).tokens_remaining, (allowances[d.item]).reset_ms
+           (allowances[d.item]).tokens_limit, (allowances[d.item]).tokens_remaining, (allowances[d.item]).reset_ms, NULL
     FROM unnest(drafts) d
     -- What the worker knows already, when that is part of what the model is to be shown.
     CROSS JOIN LATERAL (
@@ -368,43 +416,53 @@ BEGIN
 
     IF has_others THEN
         RETURN QUERY
-        SELECT d.item, coalesce(refusals[d.item], d.verdict), d.session_key, d.conversation_id,
+        SELECT d.item,
+               coalesce(refusals[d.item], CASE d.verdict WHEN 'stored' THEN 'queued' ELSE d.verdict END),
+               d.session_key, d.conversation_id,
                d.turn_no, d.attempt::integer, NULL::text[], NULL::integer, m.text, t.model, t.prompt_tokens, t.completion_tokens,
                t.error_code, tiers[d.item],
                CASE WHEN (quotas[d.item]).remaining IS NOT NULL THEN bursts[d.item] END,
                ((emissions[d.item] * bursts[d.item] + 999999) / 1000000)::integer,
                (quotas[d.item]).remaining, (quotas[d.item]).reset_ms,
-               CASE refusals[d.item] WHEN 'HS429' THEN (quotas[d.item]).retry_after_ms
-                                     ELSE (allowances[d.item]).retry_after_ms END,
-               (allowances[d.item]).tokens_limit, (allowances[d.item]).tokens_remaining, (allowances[d.item]).reset_ms
+               CASE coalesce(refusals[d.item], d.verdict) WHEN 'HS429' THEN (quotas[d.item]).retry_after_ms
+                                                          WHEN 'HS432' THEN 1000
+                                                          WHEN 'HS433' THEN 1000
+                                                          ELSE (allowances[d.item]).retry_after_ms END,
+               (allowances[d.item]).tokens_limit, (allowances[d.item]).tokens_remaining, (allowances[d.item]).reset_ms,
+               CASE WHEN d.verdict <> 'queued' THEN t.state::text WHEN refusals[d.item] IS NULL THEN 'queued' END
         FROM unnest(drafts) d
         LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
-                           WHERE d.verdict = 'replayed' AND t.conversation_id = d.conversation_id
+                           WHERE d.verdict IN ('replayed', 'stored', 'known') AND t.conversation_id = d.conversation_id
                              AND t.turn_no = d.turn_no LIMIT 1) AS t ON true
         LEFT JOIN LATERAL (SELECT m.text FROM hansard.messages m
-                           WHERE t.state = 'completed' AND m.conversation_id = t.conversation_id
+                           WHERE d.verdict = 'replayed' AND t.state = 'completed' AND m.conversation_id = t.conversation_id
                              AND m.turn_no = t.turn_no AND m.position = 2 LIMIT 1) AS m ON true
         WHERE d.verdict NOT IN ('new', 'again', 'takeover') OR refusals[d.item] IS NOT NULL;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
-                                             bytea[], text[], uuid[], integer[], boolean[]) IS
+                                             bytea[], text[], uuid[], integer[], boolean[], boolean[], text[],
+                                             integer, boolean) IS
     'Opens turns: one element of each array is one request. Arguments: the worker that asks; how much of the history the '
     'model is shown, in messages and bytes; for how long a session may rest before it starts a new conversation; then, a '
     'request each, SHA-256 of the API key (NULL: anonymous), the address to count it under, session id, words, '
     'idempotency key, fingerprint (SHA-256 of what is asked), request id (UUID), up to which turn of which conversation '
     'the worker knows the history (NULL: not at all), and whether its quota was taken before, by take_quota_for: it is given '
-    'back when the turn is not opened. '
+    'back when the turn is not opened; whether it is a job, to be queued and answered in the background, and the URL that is '
+    'told of its end; then how many jobs a caller may have, and whether there is room for more in all. '
     'Outcomes: accepted (stored and open; history is what the model is shown, words and answers in turn; with history_after '
     'only what comes after that turn, which the worker knows), '
     'waiting (the conversation, or this very key, is being worked on: ask again), replayed (the key''s turn has ended: '
-    'reply, or error_code), HS401 (unknown or revoked key), HS422 (the key was used for another request), HS429 (rate '
+    'reply, or error_code), queued (a job: stored, now or by an earlier call of the same request), known (a job: its key has '
+    'a turn, whose status is told), HS401 (unknown or revoked key), HS422 (the key was used for another request), HS429 (rate '
     'limit; retry_after_ms), HS430 (as many turns open as the tier allows), HS431 (the day''s tokens are used up or '
-    'reserved). quota_* and tokens_* tell what the caller may still ask, whatever the outcome. All but accepted store nothing and cost no quota. A repeat of the very request that opened a '
-    'turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
+    'reserved), HS432 (as many jobs as a caller may have), HS433 (no room for jobs). quota_* and tokens_* tell what the caller '
+    'may still ask, whatever the outcome. All but accepted and queued store nothing and cost no quota. A repeat of the very '
+    'request that opened a turn is accepted again; a repeat under the same key takes over the turn of a worker that is dead. '
     'Raises HS503 when the worker itself is not registered or was declared dead.';
 GRANT EXECUTE ON FUNCTION hansard_api.accept_turns(uuid, integer, integer, bigint, bytea[], text[], text[], text[], text[],
-                                                   bytea[], text[], uuid[], integer[], boolean[]) TO hansard_app;
+                                                   bytea[], text[], uuid[], integer[], boolean[], boolean[], text[],
+                                                   integer, boolean) TO hansard_app;
 
 RESET ROLE;

@@ -2,7 +2,7 @@
 
 SET LOCAL ROLE hansard_owner;
 
-CREATE OR REPLACE FUNCTION hansard.session_key_of(of_key bytea, session_id text) RETURNS bytea
+CREATE OR REPLACE FUNCTION hansard.owner_of(of_key bytea) RETURNS uuid
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -15,9 +15,15 @@ BEGIN
             RAISE EXCEPTION 'unknown or revoked key' USING ERRCODE = 'HS401';
         END IF;
     END IF;
-    RETURN hansard.session_key(owner, session_id);
+    RETURN owner;
 END
 $$;
+COMMENT ON FUNCTION hansard.owner_of(bytea) IS 'User with this API key''s hash; NULL: anonymous. HS401: no such key.';
+
+CREATE OR REPLACE FUNCTION hansard.session_key_of(of_key bytea, session_id text) RETURNS bytea
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT hansard.session_key(hansard.owner_of(of_key), session_id) $$;
 COMMENT ON FUNCTION hansard.session_key_of(bytea, text) IS
     'Key of a session of the caller with this API key''s hash (NULL: anonymous). HS401: no such key.';
 
@@ -123,16 +129,26 @@ BEGIN
     SET state = 'cancelled', error_code = 'turn_cancelled', finished_at = erased_at
     WHERE t.conversation_id = ANY (ids) AND t.state IN ('queued', 'running');
     GET DIAGNOSTICS open_turns = ROW_COUNT;
-    -- Its model goes on and tells nobody, so it costs what was reserved: who erases spends no less than who waits.
+    -- Its model goes on and tells nobody, so it costs what was reserved: who erases spends no less than who waits. A job that
+    -- is queued costs nothing.
     WITH released AS (
         DELETE FROM hansard.holds h
         WHERE h.conversation_id = ANY (ids)
-        RETURNING h.limit_key, CASE WHEN hansard.is_alive(h.worker_id, erased_at) THEN h.tokens ELSE 0 END AS tokens
+        RETURNING h.limit_key,
+                  CASE WHEN hansard.is_alive(coalesce((SELECT j.worker_id FROM hansard.jobs j
+                                                       WHERE j.conversation_id = h.conversation_id AND j.turn_no = h.turn_no),
+                                                      h.worker_id), erased_at)
+                       THEN h.tokens ELSE 0 END AS tokens
     )
     SELECT array_agg(r.limit_key), array_agg(r.tokens) INTO held, used FROM released r;
     IF held IS NOT NULL THEN
         PERFORM hansard.settle_holds(held, used);
     END IF;
+    UPDATE hansard.workers w
+    SET cancels = w.cancels + 1
+    WHERE w.worker_id = (SELECT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (ids) AND j.worker_id IS NOT NULL);
+    DELETE FROM hansard.jobs j WHERE j.conversation_id = ANY (ids);
+    DELETE FROM hansard.webhooks w WHERE w.conversation_id = ANY (ids);
     -- The fingerprint is a hash without salt: it would tell whether certain words were asked.
     UPDATE hansard.turns t SET address = NULL, fingerprint = '' WHERE t.conversation_id = ANY (ids);
     GET DIAGNOSTICS turns = ROW_COUNT;

@@ -54,9 +54,14 @@ COMMENT ON FUNCTION hansard.shares_in_turn(integer, integer[], bigint) IS
     'Shares of a total that is less than the number of those who want some: one each to as many as there are, and to those '
     'after them in the next turn, so that everybody has one from time to time.';
 
+-- It takes one thing more than in the release before.
+DROP FUNCTION IF EXISTS hansard_api.lease_permits(uuid, text, text, integer, uuid, integer, integer, integer, integer, integer,
+                                                  integer);
+
 CREATE OR REPLACE FUNCTION hansard_api.lease_permits(worker uuid, name text, version text, beat_no integer, before uuid,
                                                      holding integer, wanted integer, most integer, cap integer,
-                                                     lease_ms integer, call_ms integer) RETURNS integer[]
+                                                     lease_ms integer, call_ms integer,
+                                                     wants_cancels boolean DEFAULT false) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -114,19 +119,23 @@ BEGIN
     ON CONFLICT (worker_id) DO UPDATE
     SET heartbeat_at = beat, permits = excluded.permits, beat_no = excluded.beat_no, wanted = excluded.wanted,
         most = excluded.most, leased_until = excluded.leased_until, permits_until = excluded.permits_until;
-    RETURN ARRAY[(SELECT max(m.version) FROM hansard.schema_migrations m), granted, least(share, granted)];
+    RETURN ARRAY[(SELECT max(m.version) FROM hansard.schema_migrations m), granted, least(share, granted)]
+           || CASE WHEN wants_cancels THEN ARRAY[coalesce(own.cancels, 0)] END;
 END
 $$;
-COMMENT ON FUNCTION hansard_api.lease_permits(uuid, text, text, integer, uuid, integer, integer, integer, integer, integer, integer) IS
+COMMENT ON FUNCTION hansard_api.lease_permits(uuid, text, text, integer, uuid, integer, integer, integer, integer, integer, integer,
+                                           boolean) IS
     'This worker is alive (its first call registers it), and wants permits. Arguments: its id, name and version; number of the '
     'heartbeat, rising; the id it had before it was declared lost (NULL: none), whose permits it gives back; permits it '
     'limits itself to now, or has in use if those are more; permits it has use for; permits it takes at most; the cap of the '
     'fleet (0: none, everybody gets what he takes at most); for how long it will begin calls without a new heartbeat, counted '
-    'from before it sent this one; how long a call takes at most. '
-    'Gives the schema''s version, the permits leased, and those it should come down to, for others want some. '
+    'from before it sent this one; how long a call takes at most; whether it wants to '
+    'be told of cancelled jobs. '
+    'Gives the schema''s version, the permits leased, those it should come down to, for others want some, and how many of the '
+    'jobs it ran were cancelled so far. '
     'HS503: it was declared dead, and has to go on under a new id. HS409: this heartbeat is older than the last.';
-GRANT EXECUTE ON FUNCTION hansard_api.lease_permits(uuid, text, text, integer, uuid, integer, integer, integer, integer, integer, integer)
-    TO hansard_app;
+GRANT EXECUTE ON FUNCTION hansard_api.lease_permits(uuid, text, text, integer, uuid, integer, integer, integer, integer, integer, integer,
+                                                boolean) TO hansard_app;
 
 -- For workers of the release before.
 CREATE OR REPLACE FUNCTION hansard_api.heartbeat(worker uuid, name text, version text, permits integer) RETURNS integer
@@ -162,12 +171,16 @@ DECLARE
     closed_at timestamptz := clock_timestamp();
     closed    integer := 0;
 BEGIN
+    PERFORM hansard.requeue_jobs(dead, false);
     -- A look through all sessions: no index, so that the hot row stays cheap for the turns that end well.
     SELECT array_agg(s.session_key ORDER BY s.session_key) INTO keys FROM hansard.sessions s WHERE s.open_worker = dead;
     IF keys IS NOT NULL THEN
         -- What somebody else has locked is being seen to; else it is found next time.
         keys := ARRAY(SELECT s.session_key FROM hansard.sessions s
                       WHERE s.session_key = ANY (keys) AND s.open_worker = dead
+                        -- Jobs are not closed but requeued, as soon as their session is not locked.
+                        AND NOT EXISTS (SELECT FROM hansard.jobs j
+                                        WHERE j.conversation_id = s.conversation_id AND j.turn_no = s.open_turn)
                       ORDER BY s.session_key FOR UPDATE SKIP LOCKED);
         UPDATE hansard.turns t
         SET state = 'failed', error_code = 'worker_lost', finished_at = closed_at
@@ -175,9 +188,11 @@ BEGIN
         WHERE s.session_key = ANY (keys) AND t.conversation_id = s.conversation_id AND t.turn_no = s.open_turn
           AND t.state = 'running';
         UPDATE hansard.sessions s
-        SET open_turn = NULL, open_worker = NULL, unanswered = s.unanswered + 1, last_activity = closed_at
+        SET open_turn = NULL, open_worker = NULL, unanswered = s.unanswered + 1,
+            last_activity = greatest(closed_at, s.last_activity)
         WHERE s.session_key = ANY (keys);
         GET DIAGNOSTICS closed = ROW_COUNT;
+        PERFORM hansard.make_ready(keys);
     END IF;
     IF NOT EXISTS (SELECT FROM hansard.sessions s WHERE s.open_worker = dead) THEN
         DELETE FROM hansard.holds h WHERE h.worker_id = dead;
@@ -225,6 +240,14 @@ BEGIN
     WHERE w.worker_id = ANY (ARRAY(SELECT v.worker_id FROM hansard.workers v
                                    WHERE v.lost_at IS NULL AND v.heartbeat_at < looked_at - hansard.worker_patience()
                                    ORDER BY v.worker_id FOR UPDATE SKIP LOCKED));
+    -- Jobs at once: nobody will repeat them.
+    FOR dead IN
+        SELECT w.worker_id FROM hansard.workers w
+        WHERE w.lost_at IS NOT NULL AND w.buried_at IS NULL
+        ORDER BY w.worker_id
+    LOOP
+        PERFORM hansard.requeue_jobs(dead, true);
+    END LOOP;
     -- Some time for callers to repeat their requests and so take turns over. It is also longer than any statement of
     -- the dead worker that was under way when it was declared lost.
     FOR dead IN
@@ -242,7 +265,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.reap_workers() IS
-    'Declares workers lost that were silent for longer than hansard.worker_patience(), and 10 seconds later closes the turns '
+    'Declares workers lost that were silent for longer than hansard.worker_patience(), puts their jobs back into the queue, and '
+    '10 seconds later closes the turns '
     'they left open that nobody took over. The number of turns closed. Any worker may call it at any time.';
 GRANT EXECUTE ON FUNCTION hansard_api.reap_workers() TO hansard_app;
 

@@ -130,6 +130,71 @@ bool addr_in(const struct addr_cidrs *list, const struct addr *a)
     return false;
 }
 
+/* What is not public of IPv4, and of 2000::/3 (all the rest of IPv6 is not): the first 32 bits. */
+struct block {
+    uint32_t net;
+    unsigned bits;
+};
+
+static bool is_in_block(const struct block *blocks, size_t count, uint32_t first)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((first ^ blocks[i].net) >> (32 - blocks[i].bits) == 0)
+            return true;
+    return false;
+}
+
+static bool is_public_ipv4(uint32_t address)
+{
+    static const struct block special[] = {
+        {0x00000000, 8},  /* this network */
+        {0x0A000000, 8},  /* private */
+        {0x64400000, 10}, /* shared: carrier-grade NAT, and a cloud's metadata */
+        {0x7F000000, 8},  /* loopback */
+        {0xA83F8110, 32}, /* 168.63.129.16, the host of Azure's machines */
+        {0xA9FE0000, 16}, /* link-local, and clouds' metadata */
+        {0xAC100000, 12}, /* private */
+        {0xC0000000, 24}, /* protocol assignments */
+        {0xC0000200, 24}, /* documentation */
+        {0xC0586300, 24}, /* 6to4 relays */
+        {0xC0A80000, 16}, /* private */
+        {0xC6120000, 15}, /* benchmarks */
+        {0xC6336400, 24}, /* documentation */
+        {0xCB007100, 24}, /* documentation */
+        {0xE0000000, 4},  /* multicast */
+        {0xF0000000, 4},  /* reserved, and broadcast */
+    };
+    return !is_in_block(special, COUNT_OF(special), address);
+}
+
+static bool is_public_ipv6(uint32_t first)
+{
+    static const struct block special[] = {
+        {0x20010000, 23}, /* protocol assignments: Teredo, benchmarks, ORCHID */
+        {0x20010DB8, 32}, /* documentation */
+        {0x20020000, 16}, /* 6to4 */
+        {0x3FFF0000, 20}, /* documentation */
+    };
+    return first >> 29 == 1 && !is_in_block(special, COUNT_OF(special), first);
+}
+
+bool addr_is_public(const struct sockaddr *sa)
+{
+    if (sa->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, sa, sizeof in);
+        return is_public_ipv4(ntohl(in.sin_addr.s_addr));
+    }
+    if (sa->sa_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        uint32_t first;
+        memcpy(&in6, sa, sizeof in6);
+        memcpy(&first, &in6.sin6_addr, sizeof first);
+        return is_public_ipv6(ntohl(first));
+    }
+    return false;
+}
+
 static bool is_port(struct span s)
 {
     unsigned port;

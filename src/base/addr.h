@@ -1,7 +1,7 @@
 /* addr — who is calling, by address.
  *
  * Does:      reads addresses and CIDR lists; finds the caller behind trusted proxies; names the
- *            key of a limit.
+ *            key of a limit; tells public addresses from all others.
  * Does not:  resolve names.
  * Threads:   any.
  * Owns:      nothing.
@@ -32,6 +32,9 @@ MUST_USE bool addr_parse(const char *text, size_t len, struct addr *out);
 MUST_USE bool addr_from_sockaddr(const struct sockaddr *sa, struct addr *out);
 /* "10.0.0.0/8, ::1"; an empty text is an empty list. false: malformed or too many. */
 MUST_USE bool addr_cidrs_parse(const char *text, struct addr_cidrs *out);
+/* Is this an address of the public internet, by IANA's registries of special-purpose addresses? false
+ * for every other family, and for IPv4 within IPv6 in any of its forms. */
+bool addr_is_public(const struct sockaddr *sa);
 bool addr_in(const struct addr_cidrs *list, const struct addr *a);
 
 /* The caller: the peer itself unless it is trusted; else the rightmost address of X-Forwarded-For

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -166,6 +167,56 @@ static bool is_base_url(const char *text)
     return scheme > 0 && text[scheme] != '\0' && text[scheme] != '/' && !strpbrk(text, " ?#");
 }
 
+/* "host" or "host:port". */
+static bool is_host(struct span item)
+{
+    const char *colon = memchr(item.data, ':', item.len);
+    size_t host_len = colon ? (size_t)(colon - item.data) : item.len;
+    size_t port_len = item.len - host_len - (colon != NULL);
+    long port = colon ? strtol(colon + 1, NULL, 10) : 1;
+    return host_len > 0 && host_len <= 253 &&
+           strspn(item.data, "abcdefghijklmnopqrstuvwxyz0123456789.-") == host_len &&
+           (!colon || (port_len > 0 && strspn(colon + 1, "0123456789") == port_len)) &&
+           port_len <= 5 && port >= 1 && port <= 65535;
+}
+
+static bool is_host_list(const char *text)
+{
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        if (!is_host((struct span){text, len}))
+            return false;
+        if (!text[len])
+            return true;
+        text += len + 1;
+    }
+}
+
+#define KEY_BYTES_LEAST 24
+static bool read_webhook_key(struct config *c)
+{
+    static const char prefix[] = "whsec_";
+    size_t prefix_len = sizeof prefix - 1;
+    struct config_key *key = &c->webhook_key;
+    return strncmp(c->webhook_secret, prefix, prefix_len) == 0 &&
+           base64_decode(c->webhook_secret + prefix_len, sizeof key->bytes, key->bytes,
+                         &key->len) &&
+           key->len >= KEY_BYTES_LEAST;
+}
+
+static bool check_webhooks(struct config *c, struct err *e)
+{
+    if (*c->webhook_hosts && !is_host_list(c->webhook_hosts))
+        return err_set(e, ERR_BAD_FIELD,
+                       "HANSARD_WEBHOOK_HOSTS must be host names in lower case, each with or "
+                       "without a port, with commas and no blanks between");
+    if ((*c->webhook_hosts || *c->webhook_secret) && !read_webhook_key(c))
+        return err_set(e, ERR_BAD_FIELD,
+                       "HANSARD_WEBHOOK_SECRET must be whsec_ and %d to %d bytes in base64",
+                       KEY_BYTES_LEAST, CONFIG_KEY_BYTES_MOST);
+    return true;
+}
+
 struct setting {
     const char *variable, *text;
 };
@@ -200,7 +251,7 @@ static bool check_shapes(struct config *c, struct err *e)
                        "HANSARD_TRUSTED_PROXIES must be at most %d addresses or CIDR blocks with "
                        "commas between",
                        ADDR_CIDRS);
-    return true;
+    return check_webhooks(c, e);
 }
 
 static bool is_known(const char *name, size_t len)
@@ -209,11 +260,12 @@ static bool is_known(const char *name, size_t len)
         if (strlen(rows[i].variable) == len && memcmp(rows[i].variable, name, len) == 0)
             return true;
 #ifdef HANSARD_FAILPOINTS
-    static const char failpoint[] = "HANSARD_FAILPOINT";
-    return len == sizeof failpoint - 1 && memcmp(name, failpoint, len) == 0;
-#else
-    return false;
+    static const char *const for_tests[] = {"HANSARD_FAILPOINT", "HANSARD_WEBHOOK_TEST_CA"};
+    for (size_t i = 0; i < COUNT_OF(for_tests); i++)
+        if (strlen(for_tests[i]) == len && memcmp(for_tests[i], name, len) == 0)
+            return true;
 #endif
+    return false;
 }
 
 static bool all_known(char *const *environment, struct err *e)
@@ -260,6 +312,7 @@ void config_free(struct config *c)
             explicit_bzero(text, strlen(text));
         free(text);
     }
+    explicit_bzero(&c->webhook_key, sizeof c->webhook_key);
     *c = (struct config){.listen = NULL};
 }
 

@@ -13,6 +13,8 @@
 #include "base/addr.h"
 #include "base/err.h"
 
+#define CONFIG_KEY_BYTES_MOST 64
+
 /* kind, field, variable, least, most, default, unit, help
  * kinds: TEXT SECRET (char *, bounds in bytes), COUNT BYTES DURATION (int64_t; durations in ms,
  * written 250ms 10s 5m 24h 90d; bytes written 65536 64k 1M), CHOICE (char *, least names the
@@ -58,6 +60,10 @@
       "Largest answer taken from the model server.")                                               \
     X(COUNT, queue_limit, "HANSARD_QUEUE_LIMIT", 0, 1000000, "1000", "turns",                      \
       "Turns a worker holds beyond those it may call the model for.")                              \
+    X(COUNT, job_owner_limit, "HANSARD_JOB_OWNER_LIMIT", 1, 20000, "1000", "jobs",                 \
+      "Jobs one caller may have, queued and running.")                                             \
+    X(COUNT, job_limit, "HANSARD_JOB_LIMIT", 1, 10000000, "200000", "jobs",                        \
+      "Jobs that may be queued in all, about.")                                                    \
     X(DURATION, request_timeout, "HANSARD_REQUEST_TIMEOUT", 100, 3600000, "120s", "duration",      \
       "From the whole request read to the answer; the last 2s at most are kept for storing it.")   \
     X(DURATION, read_timeout, "HANSARD_READ_TIMEOUT", 100, 600000, "10s", "duration",              \
@@ -85,6 +91,12 @@
       "that tries another worker when a connection is refused.")                                   \
     X(DURATION, drain_timeout, "HANSARD_DRAIN_TIMEOUT", 0, 3600000, "30s", "duration",             \
       "How long running turns may take to end after SIGTERM, or after the delay.")                 \
+    X(TEXT, webhook_hosts, "HANSARD_WEBHOOK_HOSTS", 0, 4000, "", "host list",                      \
+      "Hosts that may be told when a job has ended: names, or name:port, with commas between; "    \
+      "empty: none.")                                                                              \
+    X(SECRET, webhook_secret, "HANSARD_WEBHOOK_SECRET", 0, 200, "", "text",                        \
+      "What these messages are signed with: whsec_ and 24 to 64 bytes in base64. Required with "   \
+      "HANSARD_WEBHOOK_HOSTS.")                                                                    \
     X(CHOICE, log_level, "HANSARD_LOG_LEVEL", "debug|info|warn|error", 0, "info", "choice",        \
       "Least level that is logged.")
 
@@ -95,17 +107,23 @@
 #define CONFIG_TYPE_BYTES int64_t
 #define CONFIG_TYPE_DURATION int64_t
 
+struct config_key {
+    uint8_t bytes[CONFIG_KEY_BYTES_MOST];
+    size_t len;
+};
+
 struct config {
 #define CONFIG_FIELD(kind, field, variable, least, most, preset, unit, help)                       \
     CONFIG_TYPE_##kind field;
     CONFIG_LIST(CONFIG_FIELD)
 #undef CONFIG_FIELD
-    struct addr_cidrs trusted; /* trusted_proxies, read */
+    struct addr_cidrs trusted;     /* trusted_proxies, read */
+    struct config_key webhook_key; /* webhook_secret, read; len 0: there is none */
 };
 
 /* From the environment (pass environ). Unknown HANSARD_* names, malformed values and values out of
  * bounds: ERR_BAD_FIELD that names the variable and its bounds, never a secret's value.
- * HANSARD_FAILPOINT is known in test builds only. */
+ * HANSARD_FAILPOINT and HANSARD_WEBHOOK_TEST_CA are known in test builds only. */
 MUST_USE bool config_read(struct config *c, char *const *environment, struct err *e);
 void config_free(struct config *c);
 void config_print(const struct config *c, FILE *out); /* NAME=value lines; secrets as ****** */

@@ -24,6 +24,7 @@ enum err_fault { FAULT_NONE, FAULT_CLIENT, FAULT_US, FAULT_MODEL, FAULT_DATABASE
     X(READ_TIMEOUT, "request_timeout", 408, CLIENT, true, NULL, "The request came too slowly")     \
     X(BUSY, "conversation_busy", 409, CLIENT, true, "HS409", "The conversation is busy")           \
     X(CANCELLED, "turn_cancelled", 409, CLIENT, false, "HS499", "The turn was cancelled")          \
+    X(JOB_ENDED, "job_ended", 409, CLIENT, false, "HS410", "The job has ended")                    \
     X(TOO_LARGE, "request_too_large", 413, CLIENT, false, NULL, "The request is too large")        \
     X(MEDIA_TYPE, "unsupported_media_type", 415, CLIENT, false, NULL, "The body must be JSON")     \
     X(KEY_REUSED, "idempotency_key_reused", 422, CLIENT, false, "HS422",                           \
@@ -31,6 +32,7 @@ enum err_fault { FAULT_NONE, FAULT_CLIENT, FAULT_US, FAULT_MODEL, FAULT_DATABASE
     X(RATE_LIMITED, "rate_limited", 429, CLIENT, true, "HS429", "The rate limit is reached")       \
     X(OPEN_TURNS, "too_many_open_turns", 429, CLIENT, true, "HS430", "Too many turns are open")    \
     X(TOKENS, "token_limit_reached", 429, CLIENT, true, "HS431", "The day's tokens are used up")   \
+    X(TOO_MANY_JOBS, "too_many_jobs", 429, CLIENT, true, "HS432", "Too many jobs are waiting")     \
     X(HEADERS_TOO_LARGE, "headers_too_large", 431, CLIENT, false, NULL,                            \
       "The headers are too large")                                                                 \
     X(INTERNAL, "internal_error", 500, US, false, NULL, "Something went wrong here")               \
@@ -39,6 +41,7 @@ enum err_fault { FAULT_NONE, FAULT_CLIENT, FAULT_US, FAULT_MODEL, FAULT_DATABASE
     X(QUEUE_FULL, "queue_full", 503, US, true, NULL, "Too many turns are waiting")                 \
     X(QUEUE_SLOW, "queue_too_slow", 503, US, true, NULL,                                           \
       "The wait would outlast the request's time")                                                 \
+    X(JOB_QUEUE_FULL, "job_queue_full", 503, US, true, "HS433", "The queue of jobs is full")       \
     X(MODEL_DOWN, "model_unavailable", 503, MODEL, true, NULL, "The model is not available")       \
     X(DRAINING, "draining", 503, US, true, NULL, "This worker is stopping")                        \
     X(DB_DOWN, "database_unavailable", 503, DATABASE, true, NULL, "The database is not available") \

@@ -1,6 +1,7 @@
 #include "base/hash.h"
 
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -48,6 +49,27 @@ struct hash hash_sha256_parts(const struct span *parts, size_t count)
     EVP_MD_CTX_free(ctx);
     if (!ok)
         abort(); /* out of memory */
+    assert(size == HASH_BYTES);
+    return h;
+}
+
+struct hash hash_hmac_sha256(struct span key, const struct span *parts, size_t count)
+{
+    struct hash h;
+    size_t size = 0;
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0),
+                                 OSSL_PARAM_construct_end()};
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *ctx = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
+    bool ok = ctx && EVP_MAC_init(ctx, (const unsigned char *)key.data, key.len, params);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = EVP_MAC_update(ctx, (const unsigned char *)parts[i].data, parts[i].len);
+    ok = ok && EVP_MAC_final(ctx, h.bytes, &size, sizeof h.bytes);
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_free(hmac);
+    if (!ok)
+        abort(); /* out of memory, or a libcrypto without HMAC */
     assert(size == HASH_BYTES);
     return h;
 }

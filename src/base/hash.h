@@ -18,4 +18,6 @@ struct hash {
 
 struct hash hash_sha256(const void *bytes, size_t len);
 struct hash hash_sha256_parts(const struct span *parts, size_t count);
+/* HMAC (RFC 2104) over the parts put together, without lengths between. */
+struct hash hash_hmac_sha256(struct span key, const struct span *parts, size_t count);
 void hash_hex(const struct hash *h, char out[2 * HASH_BYTES + 1]);

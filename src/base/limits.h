@@ -22,8 +22,12 @@
 #define LIMIT_ERR_DETAIL_BYTES 192
 #define LIMIT_BATCH_ITEMS 64      /* turns in one database call */
 #define LIMIT_BATCH_BYTES 4194304 /* words of the user in one database call */
+#define LIMIT_CLAIM_JOBS 64       /* jobs claimed in one database call */
 #define LIMIT_PAGE_TURNS 200      /* turns in one page of history */
 #define LIMIT_PAGE_BYTES 1048576  /* text in one page of history; one turn always fits */
+#define LIMIT_WATCH_JOBS 1000     /* jobs asked about in one database call */
 #define LIMIT_LLM_ATTEMPTS 3
 #define LIMIT_LLM_PROBE_BYTES 65536 /* of the answer to a probe of the model server */
-#define LIMIT_RETRY_AFTER_MS 10000  /* what a model server may ask us to wait within one turn */
+#define LIMIT_WEBHOOK_URL_BYTES 2000
+#define LIMIT_WEBHOOK_ANSWER_BYTES 65536 /* headers and text of a receiver's answer */
+#define LIMIT_RETRY_AFTER_MS 10000 /* what a model server may ask us to wait within one turn */

@@ -16,17 +16,21 @@
       "status", "200,202,400,401,404,405,408,409,413,415,422,429,431,500,502,503,504,other")       \
     X(GAUGE, HTTP_CONNECTIONS, "hansard_http_connections", "Open client connections.", NULL, "")   \
     X(COUNTER, TURNS, "hansard_turns_total", "Turns that ended here, by outcome.", "outcome",      \
-      "completed,replayed,refused,failed,fenced")                                                  \
+      "completed,replayed,refused,failed,fenced,queued,handed_back")                                                  \
     X(COUNTER, REFUSALS, "hansard_refusals_total", "Turns refused before they were stored.",       \
       "reason",                                                                                    \
       "rate_limited,too_many_open_turns,token_limit_reached,queue_full,queue_too_slow,"            \
       "model_unavailable,draining,conversation_busy,unauthorized,idempotency_key_reused,"          \
-      "database_unavailable,other")                                                                \
+      "database_unavailable,too_many_jobs,job_queue_full,other")                                   \
     X(COUNTER, REFUSALS_REMEMBERED, "hansard_refusals_remembered_total",                           \
       "Refusals answered from memory, without the database.", NULL, "")                            \
+    X(GAUGE, JOBS_RUNNING, "hansard_jobs_running", "Jobs this worker has claimed.", NULL, "")      \
+    X(GAUGE, JOBS_QUEUED, "hansard_jobs_queued",                                                   \
+      "Jobs that are queued in all, as of the last count.", NULL, "")                              \
     X(GAUGE, TURNS_OPEN, "hansard_turns_open", "Turns this worker holds.", NULL, "")               \
     X(GAUGE, LINE_WAITING, "hansard_line_waiting", "Turns waiting for their conversation.", NULL,  \
       "")                                                                                          \
+    X(GAUGE, JOBS_WATCHED, "hansard_jobs_watched", "Requests waiting for a job to end.", NULL, "") \
     X(GAUGE, HISTORY_BYTES, "hansard_history_cache_bytes", "Histories kept in memory.", NULL, "")  \
     X(GAUGE, GATE_PERMITS, "hansard_gate_permits",                                                 \
       "Model calls this worker may have in flight as things are.", NULL, "")                       \
@@ -38,7 +42,7 @@
     X(COUNTER, GATE_EXPIRED, "hansard_gate_expired_total",                                         \
       "Turns whose wait for a permit ended at their deadline.", NULL, "")                          \
     X(COUNTER, LLM_CALLS, "hansard_llm_attempts_total", "Attempts to call the model, by result.",  \
-      "result", "ok,rejected,http_429,http_5xx,connect,timeout,cut,garbage,too_large")             \
+      "result", "ok,rejected,http_429,http_5xx,connect,timeout,cut,garbage,too_large,cancelled")   \
     X(COUNTER, LLM_RETRIES, "hansard_llm_retries_total", "Attempts that were repeats.", NULL, "")  \
     X(COUNTER, LLM_RETRIES_DENIED, "hansard_llm_retries_denied_total",                             \
       "Repeats the retry budget did not allow.", NULL, "")                                         \
@@ -54,6 +58,8 @@
       "Probes of a model server that is down, by result.", "result", "ok,failed")                  \
     X(COUNTER, LLM_STATE_CHANGES, "hansard_llm_state_changes_total",                               \
       "Changes of a model server's state.", "to", "up,trial,down")                                 \
+    X(COUNTER, WEBHOOKS, "hansard_webhooks_total", "Webhooks sent, by what became of them.",       \
+      "result", "delivered,retried,given_up")                                                      \
     X(COUNTER, LANE_CALLS, "hansard_lane_calls_total", "Database calls, by kind.", "kind",         \
       "accept,finish,single")                                                                      \
     X(COUNTER, LANE_ERRORS, "hansard_lane_errors_total", "Database calls that failed, by kind.",   \
@@ -71,7 +77,7 @@ enum metric_bounds { METRIC_SECONDS, METRIC_ITEMS, METRIC_BOUNDS_COUNT };
 #define METRIC_HISTOGRAM_LIST(X)                                                                   \
     X(HTTP_SECONDS, "hansard_http_request_duration_seconds",                                       \
       "From a request's first line to its answer handed over.", "route",                           \
-      "chat,conversations,livez,readyz,metrics,other", METRIC_SECONDS)                             \
+      "chat,conversations,jobs,livez,readyz,metrics,other", METRIC_SECONDS)                        \
     X(LANE_SECONDS, "hansard_lane_duration_seconds", "One database call.", "kind",                 \
       "accept,finish,single", METRIC_SECONDS)                                                      \
     X(LANE_BATCH, "hansard_lane_batch_items", "Items in one database call.", "kind",               \

@@ -34,14 +34,30 @@ static void on_models_changed(void *arg)
     } while (bear != models_bear(&c->models));
 }
 
+static bool runs_here(void *arg, const struct job_ref *ref)
+{
+    struct core *c = arg;
+    return jobs_is_here(&c->jobs, ref);
+}
+
+static void on_cancelled(void *arg)
+{
+    struct core *c = arg;
+    jobs_look(&c->jobs);
+    watch_look(&c->watch);
+}
+
 /* What needs the outside world. */
 static bool open_rooms(struct core *core, const struct llm_events *events, struct err *e)
 {
     if (!models_open(&core->models, core->config, events, e))
         return false;
     core->db = db_open(core->config, e);
-    if (core->db)
+    const struct hooks_options hooks = {
+        .config = core->config, .db = core->db, .keeper = &core->keeper};
+    if (core->db && hooks_init(&core->hooks, &hooks, e))
         return true;
+    db_close(core->db);
     models_fini(&core->models);
     return false;
 }
@@ -72,11 +88,21 @@ struct core *core_open(const struct config *c, struct err *e)
     meter_init(&core->meter, core->db, core->timers);
     line_init(&core->line, gate.most, core->timers);
     history_init(&core->history, (size_t)c->history_cache);
+    const struct watch_options watch = {
+        .db = core->db, .timers = core->timers, .is_here = runs_here, .arg = core};
+    watch_init(&core->watch, &watch);
     core->forgetting.fire = forget;
     timer_start(core->timers, &core->forgetting, clock_mono_ms() + FORGET_MS);
-    const struct keeper_options keeper = {
-        .config = c, .db = core->db, .timers = core->timers, .gate = &core->gate};
+    const struct keeper_options keeper = {.config = c,
+                                          .db = core->db,
+                                          .timers = core->timers,
+                                          .gate = &core->gate,
+                                          .cancelled = on_cancelled,
+                                          .arg = core};
+    backlog_init(&core->backlog, core);
+    jobs_init(&core->jobs, core);
     keeper_init(&core->keeper, &keeper);
+    hooks_start(&core->hooks);
     return core;
 }
 
@@ -85,6 +111,8 @@ void core_drain(struct core *c)
     pthread_mutex_lock(&c->lock);
     c->is_draining = true;
     pthread_mutex_unlock(&c->lock);
+    watch_stop(&c->watch);
+    jobs_stop(&c->jobs);
 }
 
 bool core_wait_idle(struct core *c, int64_t until_ms)
@@ -140,9 +168,12 @@ void core_close(struct core *c)
     pthread_mutex_lock(&c->lock);
     c->is_draining = c->is_closing = true;
     pthread_mutex_unlock(&c->lock);
+    watch_stop(&c->watch);
+    jobs_stop(&c->jobs);
     timers_stop(c->timers);
     gate_close(&c->gate);
     models_stop(&c->models);
+    hooks_stop(&c->hooks);
     keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);
     /* With a call still on its way, others will find out that we are gone: it might open a turn yet. */
     if (db_wait_quiet(c->db, clock_mono_ms() + LEAVE_MS))
@@ -152,8 +183,12 @@ void core_close(struct core *c)
     free(c->leaving.text);
     for (struct list_node *n; (n = list_first(&c->turns));)
         turn_free(CONTAINER_OF(n, struct turn, node));
+    jobs_fini(&c->jobs);
+    backlog_fini(&c->backlog);
+    hooks_fini(&c->hooks);
     keeper_fini(&c->keeper);
     history_fini(&c->history);
+    watch_fini(&c->watch);
     line_fini(&c->line);
     gate_fini(&c->gate);
     meter_fini(&c->meter);
@@ -178,4 +213,9 @@ void core_status(struct core *c, struct core_status *out)
 struct db *core_db(struct core *c)
 {
     return c->db;
+}
+
+struct watch *core_watch(struct core *c)
+{
+    return &c->watch;
 }

@@ -1,6 +1,6 @@
 /* core — the worker's parts, opened and closed in order.
  *
- * Does:      holds lanes, model loop, gate, line and keeper together; tells whether the worker is ready.
+ * Does:      holds lanes, model loop, gate, line, keeper and hooks together; tells whether the worker is ready.
  * Does not:  know HTTP.
  * Threads:   open, drain and close in main; the rest from any.
  * Owns:      all of them.
@@ -13,6 +13,7 @@
 struct core;
 struct db;
 struct turn_reply;
+struct watch;
 
 struct core_status {
     bool database; /* the last heartbeat came through in time */
@@ -22,10 +23,11 @@ struct core_status {
 };
 
 MUST_USE struct core *core_open(const struct config *c, struct err *e);
-void core_drain(struct core *c);                       /* refuse new turns from now on */
+void core_drain(struct core *c); /* refuse new turns from now on; nobody waits for jobs */
 bool core_wait_idle(struct core *c, int64_t until_ms); /* monotonic; true: no turn is open */
 void core_close(struct core *c);
 
 void core_status(struct core *c, struct core_status *out);
 const struct config *core_config(const struct core *c);
-struct db *core_db(struct core *c); /* for single calls of the reading routes */
+struct watch *core_watch(struct core *c); /* who waits for jobs */
+struct db *core_db(struct core *c);       /* for single calls of the reading routes */

@@ -9,14 +9,18 @@
 
 #include <pthread.h>
 
+#include "core/backlog.h"
 #include "core/callers.h"
 #include "core/core.h"
 #include "core/gate.h"
 #include "core/history.h"
+#include "core/hooks.h"
+#include "core/jobs.h"
 #include "core/keeper.h"
 #include "core/line.h"
 #include "core/meter.h"
 #include "core/models.h"
+#include "core/watch.h"
 
 struct core {
     const struct config *config;
@@ -28,8 +32,12 @@ struct core {
     struct meter meter;
     struct line line;
     struct history history;
+    struct watch watch;
     struct timer forgetting; /* what history has kept for long */
     struct keeper keeper;
+    struct jobs jobs;
+    struct backlog backlog;
+    struct hooks hooks;
     struct call_item leaving;
 
     pthread_mutex_t lock;

@@ -226,7 +226,8 @@ bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
     pthread_mutex_lock(&g->lock);
     /* Under the lock: a lease that was over when gate_tell counted must be over here. */
     p->since_us = clock_mono_us();
-    rota_go(rota_of(g, p), &p->rota);
+    if (p->rota.is_coming) /* a job's place was not announced */
+        rota_go(rota_of(g, p), &p->rota);
     /* Nobody overtakes: a permit that is free while others wait is theirs. */
     bool is_closed = g->is_closed;
     bool has_permit = !is_closed && !has_waiting_locked(g) && take_permit_locked(g, p->since_us);
@@ -241,6 +242,22 @@ bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
     if (is_closed)
         p->expired(p);
     return has_permit;
+}
+
+size_t gate_room(struct gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    const struct rota *live = &g->rotas[GATE_LIVE], *jobs = &g->rotas[GATE_JOB];
+    int64_t limit = limit_locked(g);
+    int64_t ahead = g->call_us > 0 && g->call_us < GATE_SHORT_US ? limit
+                    : live->waiting > 0                          ? 1
+                                                                 : 0;
+    int64_t room = limit - g->in_use - (int64_t)live->waiting;
+    room = (room > 0 ? room : 0) + ahead - (int64_t)jobs->waiting;
+    if (limit <= 0 || g->is_closed || clock_mono_ms() >= g->leased_until_ms)
+        room = 0;
+    pthread_mutex_unlock(&g->lock);
+    return room > 0 ? (size_t)room : 0;
 }
 
 void gate_close(struct gate *g)
@@ -310,6 +327,7 @@ void gate_tell(struct gate *g, struct gate_report *out)
     int bearable = g->bearable < g->options.permits ? g->bearable : g->options.permits;
     bearable = bearable > g->in_use ? bearable : g->in_use;
     *out = (struct gate_report){.in_use = g->in_use,
+                                .call_us = g->call_us,
                                 .wanted = wanted < (size_t)bearable ? (int)wanted : bearable};
     pthread_mutex_unlock(&g->lock);
 }

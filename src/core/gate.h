@@ -18,6 +18,7 @@
 /* Live turns come first; of five permits one goes to a job, when any waits. */
 enum gate_class { GATE_LIVE, GATE_JOB, GATE_CLASSES };
 #define GATE_JOB_SHARE 5
+#define GATE_SHORT_US 20000 /* about what a claim takes on a busy machine */
 
 struct gate_place {
     void (*admitted)(struct gate_place *); /* has a permit; gate_leave must follow */
@@ -71,6 +72,9 @@ void gate_quit(struct gate *g, struct gate_place *p);
 
 /* true: it has a permit. false: it waits; one of its callbacks comes, once. */
 MUST_USE bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms);
+/* How many jobs more would find something to do here: as many as permits are free, and while calls are
+ * so short that claiming takes longer, as many again; one, when live turns wait, for its share. */
+size_t gate_room(struct gate *g);
 /* Nobody is let in any more: who waits, and who still comes, has expired. */
 void gate_close(struct gate *g);
 /* Gives the permit back; the next gets it. Once for each permit had. */
@@ -83,6 +87,7 @@ void gate_lease(struct gate *g, int permits, int64_t until_ms);
 
 struct gate_report {
     int in_use;
-    int wanted; /* in use, waiting or coming: as far as the model bears */
+    int wanted;      /* in use, waiting or coming: as far as the model bears */
+    int64_t call_us; /* what a call takes, smoothed; 0: not known */
 };
 void gate_tell(struct gate *g, struct gate_report *out);

@@ -18,7 +18,11 @@
     6000             /* from before a heartbeat was sent: so long calls may begin without another */
 #define CALL_MS 5000 /* patience with one call */
 #define UNHEARD_MS 7000 /* since the last heartbeat: the database counts as away */
-#define REAPING_MS 5000
+#define REAPING_MS 1000
+/* Who was heard without a gap for so long may bury others: after the database was away, all are silent, and
+ * whoever lives has been heard again by then. */
+#define UNBROKEN_MS 6000
+#define GAP_MS 5000
 #define PARTITIONS_MS (24LL * 3600 * 1000)
 #define SWEEP_MS 10000
 #define SWEEP_ROWS "2000"
@@ -27,13 +31,22 @@
 
 /* ---- duties ---------------------------------------------------------------------------------- */
 
+static bool may_bury_locked(const struct keeper *k)
+{
+    int64_t now_ms = clock_mono_ms();
+    return k->unbroken_ms > 0 && now_ms - k->heard_ms <= GAP_MS &&
+           now_ms - k->unbroken_ms >= UNBROKEN_MS;
+}
+
 static void on_time(struct timer *timer)
 {
     struct keeper_duty *d = CONTAINER_OF(timer, struct keeper_duty, timer);
     struct keeper *k = d->keeper;
     pthread_mutex_lock(&k->lock);
-    bool go = !k->is_stopping;
+    bool go = !k->is_stopping && (d != &k->reaping || may_bury_locked(k));
     d->is_asked = go;
+    if (!go && !k->is_stopping)
+        timer_start(k->timers, &d->timer, clock_mono_ms() + REAPING_MS);
     pthread_mutex_unlock(&k->lock);
     if (!go)
         return;
@@ -79,6 +92,7 @@ static void take_new_id_locked(struct keeper *k)
     uuid_format(&id, k->worker);
     db_set_worker(k->db, &id);
     k->beat.number = 0;
+    k->beat.cancels = 0;
 }
 
 static void ask_heartbeat(struct call_item *item, struct keeper *k)
@@ -117,16 +131,16 @@ static void ask_heartbeat(struct call_item *item, struct keeper *k)
     store_lease_permits(item, &lease);
 }
 
-/* "{version,granted,target}" */
-static bool read_lease(const char *text, int out[3])
+/* "{version,granted,target,cancels}" */
+static bool read_lease(const char *text, int out[4])
 {
     int end = 0;
-    return text && sscanf(text, "{%d,%d,%d}%n", &out[0], &out[1], &out[2], &end) == 3 &&
+    return text && sscanf(text, "{%d,%d,%d,%d}%n", &out[0], &out[1], &out[2], &out[3], &end) == 4 &&
            text[end] == '\0' && out[2] >= 0 && out[1] >= out[2];
 }
 
 /* What is left of the grant when others want some; how soon to ask again. */
-static int64_t take_lease(struct keeper *k, const int lease[3])
+static int64_t take_lease(struct keeper *k, const int lease[4])
 {
     struct keeper_beat *b = &k->beat;
     int permits = lease[2];
@@ -155,11 +169,14 @@ static void let_lapse(struct keeper *k)
 static int64_t heartbeat_ended(struct keeper *k, struct call_item *item)
 {
     int64_t wait_ms = AGAIN_MS;
-    int lease[3];
+    int lease[4];
     bool is_leased = item->err.kind == ERR_NONE && read_lease(item->text, lease);
     pthread_mutex_lock(&k->lock);
     if (is_leased) {
-        k->heard_ms = clock_mono_ms();
+        int64_t now_ms = clock_mono_ms();
+        if (k->unbroken_ms == 0 || now_ms - k->heard_ms > GAP_MS)
+            k->unbroken_ms = now_ms;
+        k->heard_ms = now_ms;
         k->schema_found = lease[0];
     } else if (item->err.kind == ERR_WORKER_LOST) {
         LOG(LOG_WARN, "worker_was_declared_lost", LOG_TEXT("worker", k->worker));
@@ -172,6 +189,11 @@ static int64_t heartbeat_ended(struct keeper *k, struct call_item *item)
         wait_ms = HEARTBEAT_MS;
     }
     pthread_mutex_unlock(&k->lock);
+    bool has_lost = item->err.kind == ERR_WORKER_LOST || (is_leased && lease[3] != k->beat.cancels);
+    if (is_leased)
+        k->beat.cancels = lease[3];
+    if (has_lost && k->cancelled)
+        k->cancelled(k->arg);
     if (is_leased)
         return take_lease(k, lease);
     let_lapse(k);
@@ -230,8 +252,13 @@ static int64_t sweep_ended(struct keeper *k, struct call_item *item)
 
 void keeper_init(struct keeper *k, const struct keeper_options *o)
 {
-    *k = (struct keeper){
-        .db = o->db, .timers = o->timers, .config = o->config, .gate = o->gate, .schema_found = -1};
+    *k = (struct keeper){.db = o->db,
+                         .timers = o->timers,
+                         .config = o->config,
+                         .gate = o->gate,
+                         .cancelled = o->cancelled,
+                         .arg = o->arg,
+                         .schema_found = -1};
     pthread_mutex_init(&k->lock, NULL);
     thread_cond_init(&k->quiet);
     k->heartbeat.ask = ask_heartbeat;

@@ -34,6 +34,7 @@ struct keeper_beat {
     char before[UUID_TEXT_BYTES]; /* the id it had before; "": none */
     int leased;                   /* what the gate was last told, while that holds */
     int64_t leased_until_ms;
+    int cancels;         /* of this worker's jobs, as it was told */
     char numbers[7][12]; /* parameters as text */
 };
 
@@ -42,6 +43,8 @@ struct keeper {
     struct timers *timers;
     const struct config *config;
     struct gate *gate;
+    void (*cancelled)(void *arg);
+    void *arg;
     struct keeper_duty heartbeat, reaping, partitions, sweep;
     struct keeper_beat beat; /* heartbeat's own */
     char *swept_to;          /* sweep's own: the key to go on after; NULL: from the first */
@@ -51,6 +54,7 @@ struct keeper {
     bool is_stopping;             /* lock */
     char worker[UUID_TEXT_BYTES]; /* lock */
     int64_t heard_ms;             /* lock: when the last heartbeat came through; 0: none */
+    int64_t unbroken_ms;          /* lock: since when they have, one soon after another */
     int schema_found;             /* lock: -1: not known yet */
 };
 
@@ -59,6 +63,9 @@ struct keeper_options {
     struct db *db;
     struct timers *timers;
     struct gate *gate;
+    /* Jobs of this worker were cancelled, or are its own no more. Without a lock, on a lane's thread. */
+    void (*cancelled)(void *arg);
+    void *arg;
 };
 void keeper_init(struct keeper *k, const struct keeper_options *o);
 /* Ends its duties; waits, until the monotonic time at most, for those under way. */

@@ -123,3 +123,9 @@ void models_submit_other(struct models *m, struct models_call *c)
     c->attempts += c->call.attempts;
     submit_to(m, c, MODELS_FALLBACK);
 }
+
+void models_break_off(struct models *m)
+{
+    for (size_t i = 0; i < MODELS_MOST && m->servers[i]; i++)
+        llm_break_off(m->servers[i]);
+}

@@ -50,3 +50,5 @@ void models_submit(struct models *m, struct models_call *c);
 /* The call has ended. Is there a server left that would be asked? models_submit_other follows. */
 MUST_USE bool models_has_other(struct models *m, struct models_call *c, int64_t now_ms);
 void models_submit_other(struct models *m, struct models_call *c);
+/* Calls that were marked as cancelled end soon, as ERR_CANCELLED. */
+void models_break_off(struct models *m);

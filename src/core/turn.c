@@ -11,6 +11,7 @@
 
 /* Kept of the request's time for writing what the model came to: a sixteenth, this at most. */
 #define FINISH_MS 2000
+#define JOB_PATIENCE_MS 10000 /* at the gate, until a job is handed back */
 
 static void finish(struct turn *t);
 
@@ -28,6 +29,8 @@ static enum metric_refusal {
     REFUSED_UNAUTHORIZED,
     REFUSED_KEY_REUSED,
     REFUSED_DATABASE,
+    REFUSED_TOO_MANY_JOBS,
+    REFUSED_JOB_QUEUE_FULL,
     REFUSED_OTHER
 } refusal_of(enum err_kind kind)
 {
@@ -54,6 +57,10 @@ static enum metric_refusal {
         return REFUSED_KEY_REUSED;
     case ERR_DB_DOWN:
         return REFUSED_DATABASE;
+    case ERR_TOO_MANY_JOBS:
+        return REFUSED_TOO_MANY_JOBS;
+    case ERR_JOB_QUEUE_FULL:
+        return REFUSED_JOB_QUEUE_FULL;
     default:
         return REFUSED_OTHER;
     }
@@ -71,6 +78,7 @@ static void free_texts(struct turn_request *r)
     free(r->message);
     free(r->idempotency_key);
     free(r->traceparent);
+    free(r->webhook);
 }
 
 void turn_free(struct turn *t)
@@ -82,7 +90,8 @@ void turn_free(struct turn *t)
         pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
     metrics_add(METRIC_TURNS_OPEN, 0, -1);
-    gate_depart(&c->gate, &t->gate);
+    if (t->has_place)
+        gate_depart(&c->gate, &t->gate);
     free_texts(&t->request);
     free(t->accept.text);
     free(t->accept.model);
@@ -96,7 +105,7 @@ void turn_free(struct turn *t)
 
 void turn_answer(struct turn *t, struct turn_reply *reply)
 {
-    if (t->is_answered)
+    if (t->is_answered || t->is_claimed)
         return;
     t->is_answered = true;
     reply->quota = t->accept.quota.policy[0] ? t->accept.quota : t->request.quota;
@@ -107,10 +116,13 @@ void turn_answer(struct turn *t, struct turn_reply *reply)
 void turn_end(struct turn *t, struct turn_reply *reply)
 {
     turn_answer(t, reply);
-    if (t->memory)
+    if (t->memory && !t->is_claimed)
         history_put(&t->core->history, t->memory, clock_mono_ms());
+    else
+        memory_free(t->memory);
     t->memory = NULL;
-    line_leave(&t->core->line, &t->line);
+    if (t->line.queue)
+        line_leave(&t->core->line, &t->line);
     turn_free(t);
 }
 
@@ -156,6 +168,12 @@ static void remember(struct turn *t, bool is_completed)
     }
 }
 
+static void tell_watchers(const struct turn *t)
+{
+    const struct job_ref ref = {t->accept.ref.conversation, t->accept.ref.turn_no};
+    watch_tell(&t->core->watch, &ref);
+}
+
 static void on_finish_done(struct finish_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, finish);
@@ -169,9 +187,17 @@ static void on_finish_done(struct finish_item *item)
     struct turn_reply reply = {.err = {.kind = ERR_NONE}, .turn_no = t->accept.ref.turn_no};
     FAILPOINT("finished_before_answer");
     remember(t, item->outcome == FINISH_DONE && item->state == FINISH_COMPLETED);
+    if (t->is_claimed)
+        jobs_end(&t->core->jobs, t);
+    if (item->state != FINISH_HANDED_BACK)
+        tell_watchers(t);
+    if (item->outcome == FINISH_DONE && item->has_next)
+        jobs_wake(&t->core->jobs);
     if (item->outcome == FINISH_FENCED) {
         metrics_add(METRIC_TURNS, OUTCOME_FENCED, 1);
         reply.err = item->err;
+    } else if (item->state == FINISH_HANDED_BACK) {
+        metrics_add(METRIC_TURNS, OUTCOME_HANDED_BACK, 1);
     } else if (item->state == FINISH_FAILED) {
         metrics_add(METRIC_TURNS, OUTCOME_FAILED, 1);
         reply.err = call->err;
@@ -194,14 +220,18 @@ static void finish(struct turn *t)
 {
     struct finish_item *f = &t->finish;
     const struct llm_call *call = &t->model.call;
+    bool is_handed_back = t->is_claimed && jobs_is_handed_back(&t->core->jobs, t);
     free(t->model.body);
     t->model.body = NULL;
     *f = (struct finish_item){
         .done = on_finish_done,
         .late = on_finish_late,
-        .deadline_ms = t->request.deadline_ms,
+        .deadline_ms = t->is_claimed ? clock_mono_ms() + t->core->config->database_timeout
+                                     : t->request.deadline_ms,
         .ref = t->accept.ref,
-        .state = call->err.kind == ERR_NONE ? FINISH_COMPLETED : FINISH_FAILED,
+        .state = call->err.kind == ERR_NONE ? FINISH_COMPLETED
+                 : is_handed_back           ? FINISH_HANDED_BACK
+                                            : FINISH_FAILED,
         .answer = call->text,
         .model = call->model,
         .error_code = err_info(call->err.kind)->code,
@@ -236,12 +266,15 @@ static void on_call_done(struct llm_call *call)
         submit(c, &t->model, models_submit_other))
         return;
     gate_leave(&c->gate, &t->gate);
+    jobs_note_room(&c->jobs);
     finish(t);
 }
 
 int64_t turn_call_deadline_ms(const struct turn *t)
 {
     int64_t kept = t->core->config->request_timeout / 16;
+    if (t->is_claimed)
+        return INT64_MAX; /* HANSARD_LLM_TOTAL_TIMEOUT ends it */
     return t->request.deadline_ms - (kept < FINISH_MS ? kept : FINISH_MS);
 }
 
@@ -280,6 +313,10 @@ static void on_gate_expired(struct gate_place *place)
         fail_uncalled(t, ERR_WORKER_LOST, "this worker stopped before it could ask the model");
         return;
     }
+    if (t->is_claimed) {
+        fail_uncalled(t, ERR_QUEUE_SLOW, "no call to the model was free in time");
+        return;
+    }
     fail_uncalled(t, ERR_MODEL_TIMEOUT, "no call to the model was free in time");
 }
 
@@ -306,12 +343,16 @@ static struct span recall(struct turn *t)
 
 void turn_go_on(struct turn *t)
 {
-    t->accepted_ms = clock_mono_ms();
+    int64_t now_ms = clock_mono_ms();
+    if (!t->is_claimed)
+        t->accepted_ms = now_ms;
     t->model.body = prompt_build(models_prompt(&t->core->models), recall(t), t->request.message,
                                  &t->model.body_len);
     t->gate.admitted = on_admitted;
     t->gate.expired = on_gate_expired;
-    if (gate_enter(&t->core->gate, &t->gate, turn_call_deadline_ms(t)))
+    /* Nobody waits for a job; but when no call is free here for long, one may be elsewhere. */
+    int64_t until_ms = t->is_claimed ? now_ms + JOB_PATIENCE_MS : turn_call_deadline_ms(t);
+    if (gate_enter(&t->core->gate, &t->gate, until_ms))
         call_model(t);
 }
 
@@ -360,13 +401,22 @@ bool turn_is_refused(struct core *c, const struct turn_caller *caller, struct er
     return true;
 }
 
+/* What is only queued calls no model, and needs none. */
+static bool take_place(struct turn *t, int64_t *wait_ms)
+{
+    if (t->request.is_job)
+        return true;
+    t->has_place = gate_arrive(&t->core->gate, &t->gate, &t->caller, wait_ms);
+    return t->has_place;
+}
+
 static bool admit(struct core *c, struct turn *t, struct err *e)
 {
     int64_t wait_ms = 0;
     pthread_mutex_lock(&c->lock);
     if (c->is_draining) {
         err_set(e, ERR_DRAINING, "%s", "");
-    } else if (!gate_arrive(&c->gate, &t->gate, &t->caller, &wait_ms)) {
+    } else if (!take_place(t, &wait_ms)) {
         err_set(e, ERR_QUEUE_FULL, "%s", "");
         e->retry_after_ms = (unsigned)wait_ms;
     } else {
@@ -401,6 +451,37 @@ void turn_submit(struct core *c, const struct turn_request *request)
     t->name = name_of(key_hash, request->session_id);
     t->line.turn_came = on_turn_came;
     t->line.expired = on_line_expired;
-    if (line_enter(&c->line, &t->line, &t->name, request->deadline_ms))
+    /* What is to be queued does not wait for what is being answered. */
+    if (t->request.is_job || line_enter(&c->line, &t->line, &t->name, request->deadline_ms))
         turn_ask(t);
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+void turn_run(struct core *c, struct claim_job *job)
+{
+    struct turn *t = mem_zero(sizeof *t);
+    int64_t wait_ms;
+    t->core = c;
+    t->is_claimed = true;
+    t->caller = job->caller;
+    t->request.message = job->words;
+    t->request.deadline_ms = INT64_MAX;
+    memcpy(t->request.request_id, job->request_id, sizeof job->request_id);
+    t->accept.ref = job->ref;
+    t->accept.history = job->history;
+    job->words = NULL;
+    job->history = (struct passage){.json = NULL};
+    t->gate.class = GATE_JOB;
+    pthread_mutex_lock(&c->lock);
+    t->has_place = !c->is_closing && gate_arrive(&c->gate, &t->gate, &t->caller, &wait_ms);
+    list_append(&c->turns, &t->node);
+    pthread_mutex_unlock(&c->lock);
+    metrics_add(METRIC_TURNS_OPEN, 0, 1);
+    jobs_begin(&c->jobs, t);
+    t->accepted_ms = clock_mono_ms() - job->waited_ms;
+    if (t->has_place)
+        turn_go_on(t);
+    else
+        fail_uncalled(t, ERR_QUEUE_FULL, "no place was free");
 }

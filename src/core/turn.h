@@ -11,6 +11,7 @@
 #include "db/item.h"
 
 struct turn_request {
+    bool is_job; /* to be queued: the answer says how that went */
     void (*answer)(void *receiver,
                    struct turn_reply *reply); /* exactly once, any thread, must not block */
     void *receiver;
@@ -24,6 +25,7 @@ struct turn_request {
     struct quota quota; /* as turn_is_refused gave it: told where the database says nothing newer */
     char *session_id, *message, *idempotency_key,
         *traceparent; /* owned, heap; traceparent may be NULL */
+    char *webhook;    /* owned; a job's; NULL: none */
 };
 
 /* Lent to answer() only; it may take text and model (setting them to NULL). */
@@ -36,6 +38,13 @@ struct turn_reply {
     size_t text_len;
     char *model;
     int32_t prompt_tokens, completion_tokens;
+
+    bool
+        is_job; /* it is queued, or was: nothing of the above but err, replayed, quota and turn_no */
+    struct uuid conversation;
+    char status[12];
+    int64_t position; /* in line, about; 0: not queued, or not known */
+    int64_t wait_ms;  /* until it begins, about; -1: not known */
 };
 
 /* Before anything of the request is read but its head: is its caller, as far as is known, refused?

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -69,6 +70,31 @@ static void ask_later(struct turn *t)
 static const char unknown_detail[] =
     "it is not known whether this was stored; ask again with the same Idempotency-Key";
 
+/* A job is stored, or was. */
+static void on_queued(struct turn *t)
+{
+    struct accept_item *item = &t->accept;
+    struct turn_reply reply = {.is_job = true,
+                               .replayed = item->is_known,
+                               .turn_no = item->ref.turn_no,
+                               .conversation = item->ref.conversation,
+                               .wait_ms = -1};
+    memcpy(reply.status, item->status, sizeof reply.status);
+    if (strcmp(item->status, "queued") == 0)
+        backlog_place(&t->core->backlog, !item->is_known, &reply.position, &reply.wait_ms);
+    metrics_add(METRIC_TURNS, item->is_known ? OUTCOME_REPLAYED : OUTCOME_QUEUED, 1);
+    if (!item->is_known)
+        jobs_wake(&t->core->jobs);
+    turn_end(t, &reply);
+}
+
+/* It will not want a permit now. */
+static void quit(struct turn *t)
+{
+    if (t->has_place)
+        gate_quit(&t->core->gate, &t->gate);
+}
+
 static void on_accept_late(struct accept_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, accept);
@@ -85,13 +111,16 @@ static void on_accept_done(struct accept_item *item)
     if (item->outcome != ACCEPT_REPLAYED) /* whose error is a turn's */
         callers_note(&t->core->callers, &news);
     if (item->outcome != ACCEPT_ACCEPTED)
-        gate_quit(&t->core->gate, &t->gate);
+        quit(t);
     switch (item->outcome) {
     case ACCEPT_ACCEPTED:
         turn_go_on(t);
         break;
     case ACCEPT_REPLAYED:
         on_replayed(t);
+        break;
+    case ACCEPT_QUEUED:
+        on_queued(t);
         break;
     case ACCEPT_WAITING:
         t->is_paid = false;
@@ -128,7 +157,7 @@ static void open_turn(struct turn *t)
     struct core *c = t->core;
     struct turn_request *r = &t->request;
     struct accept_item *item = &t->accept;
-    if (!t->memory)
+    if (!t->memory && !r->is_job)
         t->memory = history_take(&c->history, &t->name);
     *item = (struct accept_item){
         .done = on_accept_done,
@@ -144,6 +173,9 @@ static void open_turn(struct turn *t)
         .known_conversation = t->memory ? &t->memory->conversation : NULL,
         .known_turn = t->memory ? t->memory->last_turn : 0,
         .is_paid = t->is_paid,
+        .is_job = r->is_job,
+        .has_room = !r->is_job || backlog_has_room(&c->backlog),
+        .webhook = r->webhook,
     };
     db_submit_accept(c->db, item);
 }
@@ -176,7 +208,7 @@ static void on_quota_refused(struct meter_place *place, const struct err *why)
         note_spent(&t->request.quota, why->retry_after_ms);
     const struct caller_news news = {&t->caller, &t->request.quota, why, clock_mono_ms()};
     callers_note(&t->core->callers, &news);
-    gate_quit(&t->core->gate, &t->gate);
+    quit(t);
     turn_refuse(t, why);
 }
 
@@ -231,7 +263,7 @@ void turn_ask(struct turn *t)
         refuse_soon(t, on_overdue);
         return;
     }
-    if (!is_in_time(t)) {
+    if (!r->is_job && !is_in_time(t)) {
         refuse_soon(t, on_refused);
         return;
     }

@@ -9,12 +9,15 @@
 
 #include "core/core_private.h"
 #include "core/turn.h"
+#include "db/claim.h"
 
 struct turn {
     struct list_node node; /* in core's list; core's lock */
     struct core *core;
     struct turn_request request;
     bool is_answered;
+    bool has_place;     /* at the gate */
+    bool is_claimed;    /* a job that this worker runs; else it came by a request */
     bool is_paid;       /* its quota was taken ahead, and not given back */
     bool is_uncertain;  /* an accept went out whose reply was lost, under an id that is lost too */
     struct hash name;   /* of its conversation, for line and history */
@@ -32,6 +35,7 @@ struct turn {
     struct accept_item accept;
     struct models_call model;
     struct finish_item finish;
+    struct list_node running, by_ref; /* a claimed job: in core/jobs */
 };
 
 /* In the order of the values of METRIC_TURNS. */
@@ -40,13 +44,17 @@ enum metric_outcome {
     OUTCOME_REPLAYED,
     OUTCOME_REFUSED,
     OUTCOME_FAILED,
-    OUTCOME_FENCED
+    OUTCOME_FENCED,
+    OUTCOME_QUEUED,
+    OUTCOME_HANDED_BACK
 };
 
 /* turn_ask.c: has the word in its line; asks until the database has opened the turn or refused it. */
 void turn_ask(struct turn *t);
 
 /* turn.c */
+/* A job that was claimed: takes what the claim owns. */
+void turn_run(struct core *c, struct claim_job *job);
 void turn_go_on(struct turn *t); /* accepted: to the gate, the model, FINISH */
 void turn_answer(struct turn *t, struct turn_reply *reply);
 void turn_end(struct turn *t, struct turn_reply *reply);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "db/passage.h"
+#include "db/row.h"
 
 /* One parameter may hold what one PostgreSQL field can. */
 #define PARAM_BYTES ((size_t)1 << 30)
@@ -18,12 +18,12 @@ static const char accept_sql[] =
     " reply, model,"
     " prompt_tokens, completion_tokens, error_code, policy, quota_limit, quota_window_s,"
     " quota_remaining, quota_reset_ms, retry_after_ms, tokens_limit, tokens_remaining,"
-    " tokens_reset_ms"
+    " tokens_reset_ms, status"
     " FROM hansard_api.accept_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-    " $12, $13, $14)";
+    " $12, $13, $14, $15, $16, $17, $18)";
 #define FINISH_PARAMS 13
 static const char finish_sql[] =
-    "SELECT item, outcome"
+    "SELECT item, outcome, has_next"
     " FROM hansard_api.finish_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /* Columns of accept_sql, in its order. */
@@ -50,15 +50,17 @@ enum accept_column {
     COLUMN_TOKENS_LIMIT,
     COLUMN_TOKENS_REMAINING,
     COLUMN_TOKENS_RESET,
+    COLUMN_STATUS,
     ACCEPT_COLUMNS
 };
 static const Oid accept_types[ACCEPT_COLUMNS] = {
     PGTYPE_INT4,       PGTYPE_TEXT, PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4, PGTYPE_INT4,
     PGTYPE_TEXT_ARRAY, PGTYPE_INT4, PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_INT4, PGTYPE_INT4,
     PGTYPE_TEXT,       PGTYPE_TEXT, PGTYPE_INT4,  PGTYPE_INT4, PGTYPE_INT4, PGTYPE_INT4,
-    PGTYPE_INT4,       PGTYPE_INT8, PGTYPE_INT8,  PGTYPE_INT4,
+    PGTYPE_INT4,       PGTYPE_INT8, PGTYPE_INT8,  PGTYPE_INT4, PGTYPE_TEXT,
 };
-static const Oid finish_types[] = {PGTYPE_INT4, PGTYPE_TEXT};
+static const Oid finish_types[] = {PGTYPE_INT4, PGTYPE_TEXT, PGTYPE_BOOL};
+#define COLUMN_HAS_NEXT 2
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
@@ -146,21 +148,28 @@ static void encode_accept(struct pgarray *a, const struct accept_item *item)
     pgarray_add(&a[7], known ? known->bytes : NULL, sizeof known->bytes);
     add_known(&a[8], known ? item->known_turn : -1);
     pgarray_add(&a[9], item->is_paid ? "\1" : "\0", 1);
+    pgarray_add(&a[10], item->is_job ? "\1" : "\0", 1);
+    pgarray_add_text(&a[11], item->webhook);
 }
 
 static bool encode_accepts(struct batch *b)
 {
     static const enum pgtype elements[] = {PGTYPE_BYTEA, PGTYPE_TEXT,  PGTYPE_TEXT, PGTYPE_TEXT,
                                            PGTYPE_TEXT,  PGTYPE_BYTEA, PGTYPE_TEXT, PGTYPE_UUID,
-                                           PGTYPE_INT4,  PGTYPE_BOOL};
+                                           PGTYPE_INT4,  PGTYPE_BOOL,  PGTYPE_BOOL, PGTYPE_TEXT};
+    bool has_room = true;
     uint64_t ttl_ms = htobe64((uint64_t)b->terms.session_ttl_ms);
     set_scalar(b, 0, PGTYPE_UUID, b->worker.bytes, sizeof b->worker.bytes);
     set_int4(b, 1, b->terms.history_messages);
     set_int4(b, 2, b->terms.history_bytes);
     set_scalar(b, 3, PGTYPE_INT8, &ttl_ms, sizeof ttl_ms);
     begin_arrays(b, 4, elements, COUNT_OF(elements));
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; i < b->count; i++) {
         encode_accept(&b->arrays[4], work_accept(b->items[i]));
+        has_room = has_room && work_accept(b->items[i])->has_room;
+    }
+    set_int4(b, 16, b->terms.most_jobs);
+    set_scalar(b, 17, PGTYPE_BOOL, has_room ? "\1" : "\0", 1);
     return end_arrays(b, 4, COUNT_OF(elements));
 }
 
@@ -174,6 +183,9 @@ static size_t finish_bytes(const struct list_node *n)
 
 static void encode_finish(struct pgarray *a, const struct finish_item *item)
 {
+    static const char *const states[] = {[FINISH_COMPLETED] = "completed",
+                                         [FINISH_FAILED] = "failed",
+                                         [FINISH_HANDED_BACK] = "queued"};
     const struct turn_ref *ref = &item->ref;
     bool is_completed = item->state == FINISH_COMPLETED;
     pgarray_add(&a[0], ref->worker.bytes, sizeof ref->worker.bytes);
@@ -181,12 +193,12 @@ static void encode_finish(struct pgarray *a, const struct finish_item *item)
     pgarray_add(&a[2], ref->conversation.bytes, sizeof ref->conversation.bytes);
     pgarray_add_int4(&a[3], ref->turn_no);
     pgarray_add_int4(&a[4], ref->attempt);
-    pgarray_add_text(&a[5], is_completed ? "completed" : "failed");
+    pgarray_add_text(&a[5], states[item->state]);
     pgarray_add_text(&a[6], is_completed ? item->answer : NULL);
     pgarray_add_text(&a[7], item->model);
     add_known(&a[8], item->prompt_tokens);
     add_known(&a[9], item->completion_tokens);
-    pgarray_add_text(&a[10], is_completed ? NULL : item->error_code);
+    pgarray_add_text(&a[10], item->state == FINISH_FAILED ? item->error_code : NULL);
     add_known(&a[11], item->first_byte_ms);
     pgarray_add_int4(&a[12], item->model_attempts);
 }
@@ -222,8 +234,10 @@ static void encode_call(struct conn_call *out, struct batch *b)
     assert(item->params <= CALL_PARAMS);
     for (size_t i = 0; i < item->params; i++)
         b->values[i] = item->param[i].data;
-    *out = (struct conn_call){
-        .sql = item->sql, .count = (int)item->params, .values = b->values, .result_format = 0};
+    *out = (struct conn_call){.sql = item->sql,
+                              .count = (int)item->params,
+                              .values = b->values,
+                              .result_format = item->take ? 1 : 0};
 }
 
 bool batch_encode(struct batch *b, enum work_kind kind, const struct list *from, size_t most,
@@ -255,108 +269,18 @@ bool batch_encode(struct batch *b, enum work_kind kind, const struct list *from,
 
 /* ---- rows in --------------------------------------------------------------------------------- */
 
-struct row {
-    const PGresult *rows;
-    int at;
-};
-
-static bool has(const struct row *r, int column)
-{
-    return !PQgetisnull(r->rows, r->at, column);
-}
-
-static struct span get(const struct row *r, int column)
-{
-    return (struct span){.data = PQgetvalue(r->rows, r->at, column),
-                         .len = (size_t)PQgetlength(r->rows, r->at, column)};
-}
-
-static int32_t get_int4(const struct row *r, int column, int32_t when_null)
-{
-    uint32_t wire;
-    struct span s = get(r, column);
-    if (!has(r, column) || s.len != sizeof wire)
-        return when_null;
-    memcpy(&wire, s.data, sizeof wire);
-    return (int32_t)ntohl(wire);
-}
-
-static int64_t get_int8(const struct row *r, int column, int64_t when_null)
-{
-    uint64_t wire;
-    struct span s = get(r, column);
-    if (!has(r, column) || s.len != sizeof wire)
-        return when_null;
-    memcpy(&wire, s.data, sizeof wire);
-    return (int64_t)be64toh(wire);
-}
-
-static bool get_fixed(const struct row *r, int column, void *out, size_t len)
-{
-    struct span s = get(r, column);
-    if (!has(r, column) || s.len != len)
-        return false;
-    memcpy(out, s.data, len);
-    return true;
-}
-
-static char *get_copy(const struct row *r, int column, size_t *len)
-{
-    struct span s = get(r, column);
-    if (len)
-        *len = s.len;
-    return has(r, column) ? mem_copy(s.data, s.len) : NULL;
-}
-
 static void decode_quota(const struct row *r, struct quota *q)
 {
-    struct span policy = get(r, COLUMN_POLICY);
-    *q = (struct quota){.limit = get_int4(r, COLUMN_LIMIT, 0),
-                        .window_s = get_int4(r, COLUMN_WINDOW, 0),
-                        .remaining = get_int4(r, COLUMN_REMAINING, 0),
-                        .reset_ms = get_int4(r, COLUMN_RESET, 0),
-                        .tokens_limit = get_int8(r, COLUMN_TOKENS_LIMIT, 0),
-                        .tokens_remaining = get_int8(r, COLUMN_TOKENS_REMAINING, 0),
-                        .tokens_reset_ms = get_int4(r, COLUMN_TOKENS_RESET, 0)};
-    if (has(r, COLUMN_POLICY) && policy.len < sizeof q->policy)
+    struct span policy = row_get(r, COLUMN_POLICY);
+    *q = (struct quota){.limit = row_int4(r, COLUMN_LIMIT, 0),
+                        .window_s = row_int4(r, COLUMN_WINDOW, 0),
+                        .remaining = row_int4(r, COLUMN_REMAINING, 0),
+                        .reset_ms = row_int4(r, COLUMN_RESET, 0),
+                        .tokens_limit = row_int8(r, COLUMN_TOKENS_LIMIT, 0),
+                        .tokens_remaining = row_int8(r, COLUMN_TOKENS_REMAINING, 0),
+                        .tokens_reset_ms = row_int4(r, COLUMN_TOKENS_RESET, 0)};
+    if (row_has(r, COLUMN_POLICY) && policy.len < sizeof q->policy)
         memcpy(q->policy, policy.data, policy.len);
-}
-
-static bool add_turn(struct buf *out, struct pgarray_walk *walk, struct passage_turn *size)
-{
-    struct span words, answer;
-    size_t before = out->len;
-    if (!pgarray_next(walk, &words) || walk->left == 0 || !pgarray_next(walk, &answer) ||
-        !passage_add_json(out, words, answer))
-        return false;
-    size->json_bytes = (uint32_t)(out->len - before);
-    size->text_bytes = (uint32_t)(words.len + answer.len);
-    return true;
-}
-
-/* Words of the user and answers in turn. This is the one copy on the way from PostgreSQL to the
- * model, escapes and all. */
-static bool decode_history(const struct row *r, struct accept_item *item)
-{
-    struct passage *p = &item->history;
-    struct pgarray_walk walk = {.left = 0};
-    struct span bytes = get(r, COLUMN_HISTORY);
-    struct buf out;
-    *p = (struct passage){.json = NULL};
-    item->history_after = get_int4(r, COLUMN_HISTORY_AFTER, 0);
-    if (!has(r, COLUMN_HISTORY))
-        return true;
-    if (!pgarray_walk(bytes, PGTYPE_TEXT, &walk) || bytes.len > PARAM_BYTES)
-        return false;
-    buf_init(&out, PARAM_BYTES);
-    bool is_fine = buf_reserve(&out, bytes.len + bytes.len / 8 + (size_t)walk.left * 40) != NULL;
-    p->turns = mem_zero((walk.left / 2 + 1) * sizeof *p->turns);
-    for (; is_fine && walk.left > 0; p->count += is_fine)
-        is_fine = add_turn(&out, &walk, &p->turns[p->count]);
-    p->json = buf_take(&out, &p->len);
-    if (!is_fine)
-        passage_fini(p);
-    return is_fine;
 }
 
 static bool decode_accepted(const struct batch *b, const struct row *r, struct accept_item *item)
@@ -364,30 +288,45 @@ static bool decode_accepted(const struct batch *b, const struct row *r, struct a
     struct turn_ref *ref = &item->ref;
     item->outcome = ACCEPT_ACCEPTED;
     ref->worker = b->worker;
-    ref->turn_no = get_int4(r, COLUMN_TURN_NO, 0);
-    ref->attempt = get_int4(r, COLUMN_ATTEMPT, 0);
-    if (!get_fixed(r, COLUMN_SESSION_KEY, ref->session_key.bytes, HASH_BYTES) ||
-        !get_fixed(r, COLUMN_CONVERSATION, ref->conversation.bytes, sizeof ref->conversation) ||
+    ref->turn_no = row_int4(r, COLUMN_TURN_NO, 0);
+    ref->attempt = row_int4(r, COLUMN_ATTEMPT, 0);
+    if (!row_fixed(r, COLUMN_SESSION_KEY, ref->session_key.bytes, HASH_BYTES) ||
+        !row_fixed(r, COLUMN_CONVERSATION, ref->conversation.bytes, sizeof ref->conversation) ||
         ref->turn_no <= 0 || ref->attempt <= 0)
         return false;
-    return decode_history(r, item);
+    item->history_after = row_int4(r, COLUMN_HISTORY_AFTER, 0);
+    return row_passage(r, COLUMN_HISTORY, &item->history);
 }
 
 static bool decode_replayed(const struct row *r, struct accept_item *item)
 {
     item->outcome = ACCEPT_REPLAYED;
-    item->ref.turn_no = get_int4(r, COLUMN_TURN_NO, 0);
-    item->prompt_tokens = get_int4(r, COLUMN_PROMPT_TOKENS, -1);
-    item->completion_tokens = get_int4(r, COLUMN_COMPLETION_TOKENS, -1);
-    if (has(r, COLUMN_ERROR_CODE)) {
-        err_set(&item->err, err_from_code(get(r, COLUMN_ERROR_CODE).data), "%s", "");
+    item->ref.turn_no = row_int4(r, COLUMN_TURN_NO, 0);
+    item->prompt_tokens = row_int4(r, COLUMN_PROMPT_TOKENS, -1);
+    item->completion_tokens = row_int4(r, COLUMN_COMPLETION_TOKENS, -1);
+    if (row_has(r, COLUMN_ERROR_CODE)) {
+        err_set(&item->err, err_from_code(row_get(r, COLUMN_ERROR_CODE).data), "%s", "");
         return true;
     }
-    if (!has(r, COLUMN_REPLY))
+    if (!row_has(r, COLUMN_REPLY))
         return false;
-    item->text = get_copy(r, COLUMN_REPLY, &item->text_len);
-    item->model = get_copy(r, COLUMN_MODEL, NULL);
+    item->text = row_copy(r, COLUMN_REPLY, &item->text_len);
+    item->model = row_copy(r, COLUMN_MODEL, NULL);
     return true;
+}
+
+static bool decode_queued(const struct row *r, struct accept_item *item, bool is_known)
+{
+    struct span status = row_get(r, COLUMN_STATUS);
+    item->outcome = ACCEPT_QUEUED;
+    item->is_known = is_known;
+    item->ref.turn_no = row_int4(r, COLUMN_TURN_NO, 0);
+    if (!row_has(r, COLUMN_STATUS) || status.len >= sizeof item->status || item->ref.turn_no <= 0)
+        return false;
+    memcpy(item->status, status.data, status.len);
+    item->status[status.len] = '\0';
+    return row_fixed(r, COLUMN_CONVERSATION, item->ref.conversation.bytes,
+                     sizeof item->ref.conversation);
 }
 
 static bool decode_refused(const struct row *r, struct accept_item *item, const char *outcome)
@@ -397,20 +336,22 @@ static bool decode_refused(const struct row *r, struct accept_item *item, const 
     if (why == ERR_INTERNAL || why == ERR_NONE)
         return false;
     err_set(&item->err, why, "%s", "");
-    int32_t retry_after_ms = get_int4(r, COLUMN_RETRY_AFTER, 0);
+    int32_t retry_after_ms = row_int4(r, COLUMN_RETRY_AFTER, 0);
     item->err.retry_after_ms = retry_after_ms > 0 ? (unsigned)retry_after_ms : 0;
     return true;
 }
 
 static bool decode_accept(const struct batch *b, const struct row *r, struct accept_item *item)
 {
-    const char *outcome = get(r, COLUMN_OUTCOME).data;
+    const char *outcome = row_get(r, COLUMN_OUTCOME).data;
     err_clear(&item->err);
     decode_quota(r, &item->quota);
     if (strcmp(outcome, "accepted") == 0)
         return decode_accepted(b, r, item);
     if (strcmp(outcome, "replayed") == 0)
         return decode_replayed(r, item);
+    if (strcmp(outcome, "queued") == 0 || strcmp(outcome, "known") == 0)
+        return decode_queued(r, item, outcome[0] == 'k');
     if (strcmp(outcome, "waiting") == 0) {
         item->outcome = ACCEPT_WAITING;
         return true;
@@ -420,11 +361,15 @@ static bool decode_accept(const struct batch *b, const struct row *r, struct acc
 
 static bool decode_finish(const struct row *r, struct finish_item *item)
 {
-    const char *outcome = get(r, COLUMN_OUTCOME).data;
+    const char *outcome = row_get(r, COLUMN_OUTCOME).data;
     err_clear(&item->err);
     item->outcome = strcmp(outcome, "finished") == 0 ? FINISH_DONE : FINISH_FENCED;
-    if (item->outcome == FINISH_DONE)
-        return true;
+    char has_next = 0;
+    if (item->outcome == FINISH_DONE) {
+        bool is_there = row_fixed(r, COLUMN_HAS_NEXT, &has_next, sizeof has_next);
+        item->has_next = has_next != 0;
+        return is_there;
+    }
     enum err_kind why = err_from_sqlstate(outcome);
     if (why != ERR_CANCELLED && why != ERR_WORKER_LOST)
         return false;
@@ -447,20 +392,10 @@ static void spoil(enum work_kind kind, struct list_node *n)
     }
 }
 
-static bool has_shape(const PGresult *rows, const Oid *types, size_t count)
-{
-    if ((size_t)PQnfields(rows) != count)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        if (PQftype(rows, (int)i) != types[i] || PQfformat(rows, (int)i) != 1)
-            return false;
-    return true;
-}
-
 static bool decode_row(struct batch *b, const struct row *r, bool *is_known)
 {
-    int32_t item = get_int4(r, COLUMN_ITEM, 0);
-    if (item < 1 || (size_t)item > b->count || is_known[item - 1] || !has(r, COLUMN_OUTCOME))
+    int32_t item = row_int4(r, COLUMN_ITEM, 0);
+    if (item < 1 || (size_t)item > b->count || is_known[item - 1] || !row_has(r, COLUMN_OUTCOME))
         return false;
     struct list_node *n = b->items[item - 1];
     is_known[item - 1] = b->kind == WORK_ACCEPT ? decode_accept(b, r, work_accept(n))
@@ -474,8 +409,14 @@ static bool decode_call(struct call_item *item, const PGresult *rows)
     err_clear(&item->err);
     item->text = NULL;
     item->text_len = 0;
+    if (item->take) {
+        bool is_fine = item->take(item, rows);
+        if (!is_fine)
+            err_set(&item->err, ERR_INTERNAL, "%s", "");
+        return is_fine;
+    }
     if (PQntuples(rows) > 0 && PQnfields(rows) > 0)
-        item->text = get_copy(&r, 0, &item->text_len);
+        item->text = row_copy(&r, 0, &item->text_len);
     return true;
 }
 
@@ -484,8 +425,9 @@ bool batch_decode(struct batch *b, const PGresult *rows)
     if (b->kind == WORK_CALL)
         return decode_call(work_call(b->items[0]), rows);
     bool is_known[LIMIT_BATCH_ITEMS] = {false};
-    bool is_fine = b->kind == WORK_ACCEPT ? has_shape(rows, accept_types, ACCEPT_COLUMNS)
-                                          : has_shape(rows, finish_types, COUNT_OF(finish_types));
+    bool is_fine = b->kind == WORK_ACCEPT
+                       ? rows_have_types(rows, accept_types, ACCEPT_COLUMNS)
+                       : rows_have_types(rows, finish_types, COUNT_OF(finish_types));
     int count = is_fine ? PQntuples(rows) : 0;
     for (struct row r = {.rows = rows}; r.at < count; r.at++)
         is_fine = decode_row(b, &r, is_known) && is_fine;

@@ -12,13 +12,14 @@
 #include "db/pgarray.h"
 #include "db/work.h"
 
-#define BATCH_PARAMS 14
+#define BATCH_PARAMS 18
 
 /* What every accept of this process is asked with. */
 struct batch_terms {
     int32_t history_messages;
     int32_t history_bytes;
     int64_t session_ttl_ms;
+    int32_t most_jobs; /* of one caller */
 };
 
 struct batch {

@@ -14,7 +14,8 @@ struct db *db_open(const struct config *c, struct err *e)
     }
     const struct batch_terms terms = {.history_messages = (int32_t)c->history_messages,
                                       .history_bytes = (int32_t)c->history_bytes,
-                                      .session_ttl_ms = c->session_ttl};
+                                      .session_ttl_ms = c->session_ttl,
+                                      .most_jobs = (int32_t)c->job_owner_limit};
     size_t count = (size_t)c->lanes;
     struct db *d = mem_zero(sizeof *d + count * sizeof d->lanes[0]);
     hall_init(&d->hall);

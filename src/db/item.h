@@ -38,7 +38,8 @@ enum accept_outcome {
     ACCEPT_REFUSED,  /* err is set; nothing is stored, no quota used */
     ACCEPT_ACCEPTED, /* stored and open under ref, with the history */
     ACCEPT_WAITING,  /* the conversation, or this very key, is running elsewhere: ask again */
-    ACCEPT_REPLAYED  /* the key's turn has ended: text is its answer, or err its failure */
+    ACCEPT_REPLAYED, /* the key's turn has ended: text is its answer, or err its failure */
+    ACCEPT_QUEUED    /* a job: stored; or it was before, in a request of the same key (is_known) */
 };
 
 struct accept_item {
@@ -57,6 +58,9 @@ struct accept_item {
     bool is_paid; /* its quota was taken before: given back unless it is accepted */
     const struct uuid *known_conversation; /* its history is known up to a turn; NULL: it is not */
     int32_t known_turn;
+    bool is_job;
+    bool has_room;       /* a job: there are not too many in all */
+    const char *webhook; /* a job's; NULL: none */
 
     enum accept_outcome outcome;
     struct err err;
@@ -68,12 +72,18 @@ struct accept_item {
     size_t text_len;
     char *model; /* owned by the receiver; REPLAYED only, may be NULL */
     int32_t prompt_tokens, completion_tokens;
+    bool is_known;
+    char status[12]; /* QUEUED: of the turn */
 
     bool sent; /* lane's own: a call with this item went out, its outcome is not known */
     bool was_late;
 };
 
-enum finish_state { FINISH_COMPLETED, FINISH_FAILED };
+enum finish_state {
+    FINISH_COMPLETED,
+    FINISH_FAILED,
+    FINISH_HANDED_BACK /* a job, into the queue */
+};
 enum finish_outcome { FINISH_DONE, FINISH_FENCED };
 
 struct finish_item {
@@ -94,10 +104,13 @@ struct finish_item {
 
     enum finish_outcome outcome;
     struct err
-        err; /* FENCED: CANCELLED or WORKER_LOST; else what SQL refused for good (a defect) */
+        err;       /* FENCED: CANCELLED or WORKER_LOST; else what SQL refused for good (a defect) */
+    bool has_next; /* DONE: a job of its conversation may be claimed now */
 
     bool was_late;
 };
+
+struct pg_result; /* libpq's */
 
 #define CALL_PARAMS 11
 struct call_item {
@@ -110,6 +123,9 @@ struct call_item {
     struct {
         const char *data; /* NULL: SQL NULL. Text format; NUL-terminated */
     } param[CALL_PARAMS];
+
+    /* Takes the rows, in binary, instead of text. false: they are not as agreed: ERR_INTERNAL. */
+    bool (*take)(struct call_item *, const struct pg_result *);
 
     struct err err; /* by SQLSTATE; ERR_NONE: fine */
     char *text; /* owned by the receiver: first column of the first row; NULL: no row or SQL NULL */

@@ -27,6 +27,24 @@ void store_erase_conversation(struct call_item *c, const char *key_hash_hex, con
         COUNT_OF(params));
 }
 
+void store_read_job(struct call_item *c, const struct store_job *job)
+{
+    const char *const params[] = {job->key_hash_hex, job->conversation, job->turn_no};
+    ask(c, "SELECT hansard_api.read_job($1::bytea, $2::uuid, $3::int)", params, COUNT_OF(params));
+}
+
+void store_cancel_job(struct call_item *c, const struct store_job *job)
+{
+    const char *const params[] = {job->key_hash_hex, job->conversation, job->turn_no};
+    ask(c, "SELECT hansard_api.cancel_job($1::bytea, $2::uuid, $3::int)", params, COUNT_OF(params));
+}
+
+void store_jobs_ended(struct call_item *c, const char *conversations, const char *turn_nos)
+{
+    const char *const params[] = {conversations, turn_nos};
+    ask(c, "SELECT hansard_api.jobs_ended($1::uuid[], $2::int[])", params, COUNT_OF(params));
+}
+
 void store_lease_permits(struct call_item *c, const struct store_lease *l)
 {
     const char *const params[] = {l->worker, l->name,     l->version, l->beat_no,
@@ -34,7 +52,7 @@ void store_lease_permits(struct call_item *c, const struct store_lease *l)
                                   l->cap,    l->lease_ms, l->call_ms};
     ask(c,
         "SELECT hansard_api.lease_permits($1::uuid, $2::text, $3::text, $4::int, $5::uuid, $6::int,"
-        " $7::int, $8::int, $9::int, $10::int, $11::int)",
+        " $7::int, $8::int, $9::int, $10::int, $11::int, true)",
         params, COUNT_OF(params));
 }
 
@@ -61,7 +79,33 @@ void store_sweep_limits(struct call_item *c, const char *after, const char *most
     ask(c, "SELECT hansard_api.sweep_limits($1::text, $2::int)", params, COUNT_OF(params));
 }
 
+void store_jobs_lost(struct call_item *c, const struct store_jobs *j)
+{
+    const char *const params[] = {j->worker, j->conversations, j->turn_nos, j->attempts};
+    ask(c, "SELECT hansard_api.jobs_lost($1::uuid, $2::uuid[], $3::int[], $4::int[])", params,
+        COUNT_OF(params));
+}
+
+void store_count_jobs(struct call_item *c)
+{
+    ask(c, "SELECT hansard_api.count_jobs()", NULL, 0);
+}
+
 void store_make_partitions(struct call_item *c)
 {
     ask(c, "SELECT hansard_api.make_partitions()", NULL, 0);
+}
+
+void store_claim_webhooks(struct call_item *c, const char *worker, const char *most)
+{
+    const char *const params[] = {worker, most};
+    ask(c, "SELECT hansard_api.claim_webhooks($1::uuid, $2::int)", params, COUNT_OF(params));
+}
+
+void store_end_webhook(struct call_item *c, const struct store_webhook_end *w)
+{
+    const char *const params[] = {w->conversation, w->turn, w->attempts, w->is_delivered,
+                                  w->retry_ms};
+    ask(c, "SELECT hansard_api.end_webhook($1::uuid, $2::int, $3::int, $4::boolean, $5::bigint)",
+        params, COUNT_OF(params));
 }

@@ -21,7 +21,19 @@ void store_read_conversation(struct call_item *c, const struct store_page *page)
 void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,
                               const char *request_id);
 
-/* "{version,granted,target}". ERR_WORKER_LOST: this id was declared dead; take a new one. Numbers
+/* JSON of a turn, with "ended" as its first member. ERR_NOT_FOUND, ERR_UNAUTHORIZED. */
+struct store_job {
+    const char *key_hash_hex;           /* as above */
+    const char *conversation, *turn_no; /* UUID, decimal */
+};
+void store_read_job(struct call_item *c, const struct store_job *job);
+/* The same, of a job that was cancelled by this. ERR_JOB_ENDED. */
+void store_cancel_job(struct call_item *c, const struct store_job *job);
+/* "{1,5,7}": the places of those turns that have ended or are not there. Text of a uuid[] and an
+ * int[]. */
+void store_jobs_ended(struct call_item *c, const char *conversations, const char *turn_nos);
+
+/* "{version,granted,target,cancels}". ERR_WORKER_LOST: this id was declared dead; take a new one. Numbers
  * as decimal text; before may be NULL. What they mean: lease_permits in sql/functions. */
 struct store_lease {
     const char *worker, *name, *version, *beat_no, *before;
@@ -31,7 +43,17 @@ void store_lease_permits(struct call_item *c, const struct store_lease *l);
 
 void store_leave(struct call_item *c, const char *worker); /* closes what it left open */
 void store_reap_workers(struct call_item *c);              /* number of dead workers buried */
-void store_make_partitions(struct call_item *c);           /* number made */
+/* {"claims": […]}, each with conversation, turn, url, attempts, payload. ERR_WORKER_LOST: this id is not
+ * registered. */
+void store_claim_webhooks(struct call_item *c, const char *worker, const char *most);
+/* "delivered", "retried" or "given_up"; NULL: it is not this attempt's any more. Numbers as decimal text. */
+struct store_webhook_end {
+    const char *conversation, *turn, *attempts;
+    const char *is_delivered; /* "true" or "false" */
+    const char *retry_ms;     /* NULL: not delivered, and never to be sent again */
+};
+void store_end_webhook(struct call_item *c, const struct store_webhook_end *w);
+void store_make_partitions(struct call_item *c); /* number made */
 /* "{granted,retry_after_ms,ahead}" of so many turns of one caller, and of so many expected; NULL: he is
  * not limited, or not known. Numbers as decimal text. */
 struct store_quota {
@@ -39,5 +61,11 @@ struct store_quota {
     const char *turns, *ahead;
 };
 void store_take_quota(struct call_item *c, const struct store_quota *q);
+/* "{1,3}": which of these are the worker's own no more. Arrays as text, one element a job. */
+struct store_jobs {
+    const char *worker, *conversations, *turn_nos, *attempts;
+};
+void store_jobs_lost(struct call_item *c, const struct store_jobs *j);
+void store_count_jobs(struct call_item *c); /* "{queued,ready,calls}" */
 /* The key to go on after; NULL: the end was reached. */
 void store_sweep_limits(struct call_item *c, const char *after, const char *most);

@@ -56,13 +56,14 @@ struct exchange {
     uint64_t body_seen;
 
     bool has_key, has_idempotency_key;
+    bool prefers_async; /* Prefer: respond-async */
     struct hash key_hash;
     char address[LIMIT_ADDRESS_BYTES];
     char *idempotency_key, *traceparent, *session_id; /* owned, may be NULL */
 
     void (*finish)(struct exchange *); /* builds the answer, after exchange_wake */
-    struct turn_reply turn;            /* POST /chat; texts owned */
-    struct lookup *lookup;             /* the conversation routes; owned */
+    struct turn_reply turn;            /* POST /chat and /jobs; texts owned */
+    struct lookup *lookup;             /* the routes that read, cancel or erase; owned */
 
     int status;
     struct MHD_Response *response; /* owned while READY */

@@ -110,6 +110,7 @@ static bool take_chat_headers(struct exchange *x, const struct screen *s)
     x->idempotency_key = s->idempotency_key.data
                              ? mem_copy(s->idempotency_key.data, s->idempotency_key.len)
                              : mem_text(x->request_id);
+    x->prefers_async = s->prefer.respond_async;
     if (request_is_traceparent(s->traceparent))
         x->traceparent = mem_copy(s->traceparent.data, s->traceparent.len);
     return true;

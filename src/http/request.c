@@ -198,3 +198,15 @@ bool request_is_traceparent(struct span text)
     }
     return has_trace && has_parent;
 }
+
+/* RFC 9110, 5.6.2: tchar */
+bool request_is_token_char(char c)
+{
+    static const uint32_t set[8] = {
+        0, 0x03ff6cfa, /* ! # $ % & ' * + - . 0-9 */
+        0xc7fffffe,    /* A-Z ^ _ */
+        0x57ffffff,    /* ` a-z | ~ */
+    };
+    unsigned char u = (unsigned char)c;
+    return set[u >> 5] >> (u & 31) & 1;
+}

@@ -43,4 +43,5 @@ MUST_USE bool request_bearer(struct span authorization, struct span *key, struct
 
 bool request_is_idempotency_key(
     struct span text); /* 1..LIMIT_IDEMPOTENCY_KEY_BYTES of printable ASCII */
+bool request_is_token_char(char c);
 bool request_is_traceparent(struct span text); /* W3C Trace Context, version 00 */

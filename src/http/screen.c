@@ -3,21 +3,12 @@
 #include <string.h>
 #include <strings.h>
 
-/* RFC 9110, 5.6.2: tchar */
-static bool is_token_char(unsigned char c)
-{
-    static const uint32_t set[8] = {
-        0, 0x03ff6cfa, /* ! # $ % & ' * + - . 0-9 */
-        0xc7fffffe,    /* A-Z ^ _ */
-        0x57ffffff,    /* ` a-z | ~ */
-    };
-    return set[c >> 5] >> (c & 31) & 1;
-}
+#include "http/request.h"
 
 static bool is_token(struct span text)
 {
     for (size_t i = 0; i < text.len; i++)
-        if (!is_token_char((unsigned char)text.data[i]))
+        if (!request_is_token_char(text.data[i]))
             return false;
     return text.len > 0;
 }
@@ -178,6 +169,8 @@ static bool take_known(struct screen *s, struct span name, struct span value, st
     case 6:
         if (IS_NAMED(name, "Expect"))
             s->expects_continue = true;
+        else if (IS_NAMED(name, "Prefer"))
+            prefer_read(&s->prefer, value);
         break;
     case 11:
         if (IS_NAMED(name, "traceparent")) /* two of them: neither is believed */

@@ -2,7 +2,7 @@
  *
  * Does:      checks target, version and every header; refuses the shapes that two parsers could
  *            read differently; keeps the few headers the counter uses.
- * Does not:  know libmicrohttpd, routes, or what a header's value means.
+ * Does not:  know libmicrohttpd, routes, or what a header's value means (http/prefer does).
  * Threads:   one at a time.
  * Owns:      the joined X-Forwarded-For; all else is borrowed from the request.
  *
@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "http/prefer.h"
 
 #define SCREEN_TARGET_BYTES 2048
 
@@ -24,6 +25,7 @@ struct screen {
     unsigned count;
     uint64_t length;                                                       /* Content-Length */
     struct span authorization, idempotency_key, content_type, traceparent; /* data NULL: not sent */
+    struct prefer prefer;
     const char *forwarded_for; /* NULL: not sent; several are joined in order */
     struct buf joined;
     const char *seam, *end; /* where the next header must begin; end of the block */

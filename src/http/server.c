@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/watch.h"
 #include "http/listener.h"
 #include "http/server_private.h"
 
@@ -92,6 +93,7 @@ static void let_last_ones_in(const struct server *s)
 void server_leave(struct server *s, int64_t until_ms)
 {
     let_last_ones_in(s);
+    watch_stop(core_watch(s->core)); /* who waits for a job would keep his connection until then */
     ask_all(s, LOOP_LEAVING);
     close(s->listen_fd);
     s->listen_fd = -1;

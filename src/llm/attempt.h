@@ -24,6 +24,7 @@ enum attempt_result {
     ATTEMPT_CUT,
     ATTEMPT_GARBAGE,
     ATTEMPT_TOO_LARGE,
+    ATTEMPT_CANCELLED, /* its owner wants it no more */
 };
 
 /* What the attempts of one loop share. The two lists hold what is in flight, oldest mark_ms first:

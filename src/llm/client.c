@@ -30,6 +30,7 @@ struct llm {
     atomic_int told_state; /* what llm_state and llm_limit say */
     atomic_int told_limit;
     atomic_int in_flight; /* calls submitted and not done */
+    atomic_bool has_cancelled;
     pthread_t thread;
     bool has_stopped; /* its owner's */
 
@@ -247,6 +248,11 @@ static void begin_call(struct llm *l, struct llm_call *call)
     call->prompt_tokens = call->completion_tokens = -1;
     call->attempts = 0;
     call->first_byte_ms = 0;
+    if (atomic_load(&call->is_cancelled)) {
+        err_set(&call->err, ERR_CANCELLED, "%s", "");
+        give_back(l, call);
+        return;
+    }
     if (until_ms - now_ms < CALL_LEAST_MS) {
         err_set(&call->err, ERR_MODEL_TIMEOUT, "no time was left to call the model");
         finish_unsent(l, call);
@@ -274,6 +280,44 @@ static bool take_inbox(struct llm *l, struct list *calls, bool *is_stopping)
     return calls->count > 0;
 }
 
+static bool is_cancelled(const struct llm_attempt *a)
+{
+    return atomic_load(&a->call->is_cancelled);
+}
+
+/* Nobody is to blame, and nothing is logged: it was wanted. */
+static void cancel(struct llm *l, struct llm_attempt *a)
+{
+    struct llm_call *call = a->call;
+    err_clear(&call->err);
+    err_set(&call->err, ERR_CANCELLED, "%s", "");
+    call->attempt = NULL;
+    attempt_return(a);
+    give_back(l, call);
+}
+
+static void cancel_in(struct llm *l, struct list *list)
+{
+    struct list_node *next;
+    for (struct list_node *n = list_first(list); n; n = next) {
+        struct llm_attempt *a = CONTAINER_OF(n, struct llm_attempt, node);
+        next = list_next(list, n);
+        if (!is_cancelled(a))
+            continue;
+        attempt_give_up(a, ATTEMPT_CANCELLED);
+        cancel(l, a);
+    }
+}
+
+/* What waits to be repeated is looked at when its time comes. */
+static void run_cancels(struct llm *l)
+{
+    if (!atomic_exchange(&l->has_cancelled, false))
+        return;
+    cancel_in(l, &l->attempts.silent);
+    cancel_in(l, &l->attempts.answering);
+}
+
 static void begin_repeats(struct llm *l)
 {
     int64_t now_ms = reactor_now_ms(l->attempts.reactor);
@@ -281,6 +325,10 @@ static void begin_repeats(struct llm *l)
     while ((d = due_first(&l->repeats)) && d->at_ms <= now_ms) {
         struct llm_attempt *a = CONTAINER_OF(d, struct llm_attempt, repeat);
         due_drop(&l->repeats, d);
+        if (is_cancelled(a)) {
+            cancel(l, a);
+            continue;
+        }
         if (a->until_ms - now_ms < CALL_LEAST_MS) {
             finish(l, a); /* with what the attempt before came to */
             continue;
@@ -367,6 +415,7 @@ static void *run(void *arg)
             begin_call(l, CONTAINER_OF(n, struct llm_call, node));
         if (is_stopping)
             break;
+        run_cancels(l);
         int64_t until_ms = run_timeouts(l);
         reactor_run(l->attempts.reactor, got_calls ? 0 : until_ms);
     }
@@ -447,6 +496,12 @@ void llm_submit(struct llm *l, struct llm_call *call)
     pthread_mutex_unlock(&l->lock);
     if (has_to_wake)
         wake(l);
+}
+
+void llm_break_off(struct llm *l)
+{
+    atomic_store(&l->has_cancelled, true);
+    wake(l);
 }
 
 int llm_limit(const struct llm *l)

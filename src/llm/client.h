@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/config.h"
 #include "base/err.h"
 #include "base/list.h"
@@ -27,7 +29,10 @@ struct llm_call {
     const char *traceparent; /* W3C Trace Context, already checked; NULL: none */
     const char *request_id;  /* sent as X-Request-Id with the attempt's number */
 
-    struct err err; /* ERR_NONE, ERR_MODEL_FAILED, ERR_MODEL_TIMEOUT, ERR_WORKER_LOST (llm_close) */
+    atomic_bool is_cancelled; /* its owner's, at any time while he has it: see llm_break_off */
+
+    struct err err; /* ERR_NONE, ERR_MODEL_FAILED, ERR_MODEL_TIMEOUT, ERR_WORKER_LOST (llm_close),
+                       ERR_CANCELLED */
     char *text;     /* owned by the receiver: choices[0].message.content */
     size_t text_len;
     char *model;                              /* owned by the receiver, may be NULL */
@@ -58,6 +63,8 @@ MUST_USE struct llm *llm_open(const struct config *c, const struct llm_server *s
 void llm_stop(struct llm *l);
 void llm_close(struct llm *l); /* stops it, if that was not done; NULL is fine */
 void llm_submit(struct llm *l, struct llm_call *call);
+/* Calls marked as cancelled end soon, as ERR_CANCELLED; those handed over later, when they come. */
+void llm_break_off(struct llm *l);
 
 /* Calls that should be in flight: 0 while the server is down, few in a trial, else 1..most. What is
  * submitted all the same is tried. */

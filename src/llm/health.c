@@ -44,6 +44,7 @@ static enum meaning get_meaning(const struct health_report *r)
     case ATTEMPT_REJECTED:
     case ATTEMPT_GARBAGE:
     case ATTEMPT_TOO_LARGE:
+    case ATTEMPT_CANCELLED:
         break;
     }
     return TELLS_NOTHING;

@@ -106,14 +106,19 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *un
     return 0;
 }
 
-static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+curl_socket_t reactor_open_socket(struct reactor *r, const struct curl_sockaddr *address)
 {
-    (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    *get_watch(arg, fd) = (struct watch){.is_ours = true};
+    *get_watch(r, fd) = (struct watch){.is_ours = true};
     return fd;
+}
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    return reactor_open_socket(arg, address);
 }
 
 static int close_socket(void *arg, curl_socket_t fd)

@@ -31,6 +31,9 @@ void reactor_close(struct reactor *r);
 /* Options that every easy handle needs before its first add. */
 void reactor_prepare(struct reactor *r, CURL *easy);
 
+/* For an easy handle with a CURLOPT_OPENSOCKETFUNCTION of its own. */
+curl_socket_t reactor_open_socket(struct reactor *r, const struct curl_sockaddr *address);
+
 /* Gives the shard that reactor_remove wants back. The transfer begins in the next reactor_run. */
 size_t reactor_add(struct reactor *r, CURL *easy);
 /* Gives up a transfer that has not ended. */

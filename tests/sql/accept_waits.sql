@@ -15,7 +15,7 @@ SELECT is(turn_no, 1, 'it waits for the turn of its key') FROM help.ask('v', '{"
 SELECT is(ROW(history, reply, quota_limit, quota_remaining, quota_reset_ms, retry_after_ms),
           ROW(NULL::text[], NULL::text, 10, 10, 0, NULL::int), 'who waits is told nothing else but his quota')
 FROM help.ask('w', '{"key": "other"}');
-SELECT help.silence('w', '14 seconds');
+SELECT help.silence('w', '11 seconds');
 SELECT is(help.outcomes('v', '{"key": "other"}'), 'waiting', 'a worker silent for 14 s still has its turn');
 SELECT is(help.outcomes('v', '{"key": "k"}'), 'waiting', '... which nobody takes over');
 SELECT is(help.content(), content, 'nothing was stored, and no quota taken') FROM before;

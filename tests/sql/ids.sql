@@ -40,7 +40,7 @@ SELECT is(hansard.iso_time('2026-01-02 03:04:05+00'), '2026-01-02T03:04:05.000Z'
 SELECT is(hansard.unix_us('2026-01-01 00:00:00.123456+00'), 1767225600123456, 'so are the microseconds');
 
 -- One clock, one patience.
-SELECT is(hansard.worker_patience(), interval '15 seconds', 'a worker is given 15 s: what is promised for its jobs');
+SELECT is(hansard.worker_patience(), interval '12 seconds', 'a worker is given 12 s: 15 are promised for its jobs');
 
 SELECT * FROM finish();
 ROLLBACK;

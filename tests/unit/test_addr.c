@@ -269,6 +269,70 @@ static void keys_of_limits(void **state)
     }
 }
 
+static bool is_public(const char *text)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, text, &in.sin_addr) == 1)
+        return addr_is_public((const struct sockaddr *)&in);
+    if (inet_pton(AF_INET6, text, &in6.sin6_addr) != 1)
+        fail_msg("not an address: %s", text);
+    return addr_is_public((const struct sockaddr *)&in6);
+}
+
+/* First and last address of each block that is not public, and the neighbours that are. */
+static void what_is_public(void **state)
+{
+    (void)state;
+    const struct {
+        const char *before, *first, *last, *after; /* NULL: another block lies there */
+    } blocks[] = {
+        {NULL, "0.0.0.0", "0.255.255.255", "1.0.0.0"},
+        {"9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0"},
+        {"100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0"},
+        {"126.255.255.255", "127.0.0.0", "127.255.255.255", "128.0.0.0"},
+        {"168.63.129.15", "168.63.129.16", "168.63.129.16", "168.63.129.17"},
+        {"169.253.255.255", "169.254.0.0", "169.254.255.255", "169.255.0.0"},
+        {"172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0"},
+        {"191.255.255.255", "192.0.0.0", "192.0.0.255", "192.0.1.0"},
+        {"192.0.1.255", "192.0.2.0", "192.0.2.255", "192.0.3.0"},
+        {"192.88.98.255", "192.88.99.0", "192.88.99.255", "192.88.100.0"},
+        {"192.167.255.255", "192.168.0.0", "192.168.255.255", "192.169.0.0"},
+        {"198.17.255.255", "198.18.0.0", "198.19.255.255", "198.20.0.0"},
+        {"198.51.99.255", "198.51.100.0", "198.51.100.255", "198.51.101.0"},
+        {"203.0.112.255", "203.0.113.0", "203.0.113.255", "203.0.114.0"},
+        {"223.255.255.255", "224.0.0.0", "255.255.255.255", NULL},
+        {NULL, "::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::"},
+        {"2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+         "2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:200::"},
+        {"2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+         "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::"},
+        {"2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+         "2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::"},
+        {"3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+         "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::"},
+        {"3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+         "4000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+    };
+    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+        if (is_public(blocks[i].first) || is_public(blocks[i].last))
+            fail_msg("public: %s or %s", blocks[i].first, blocks[i].last);
+        if ((blocks[i].before && !is_public(blocks[i].before)) ||
+            (blocks[i].after && !is_public(blocks[i].after)))
+            fail_msg("not public: a neighbour of %s", blocks[i].first);
+    }
+    /* Public or not, IPv4 within IPv6 is neither; nor is what has another family. */
+    const char *const within[] = {
+        "::1",     "::ffff:8.8.8.8", "::8.8.8.8",     "64:ff9b::8.8.8.8", "64:ff9b:1::1",
+        "fe80::1", "fec0::1",        "fd00:ec2::254", "2002:808:808::",   "2001:0:808::",
+        "ff02::1", "100::1",         "5f00::1",       "::ffff:0:8.8.8.8"};
+    for (size_t i = 0; i < COUNT_OF(within); i++)
+        if (is_public(within[i]))
+            fail_msg("public: %s", within[i]);
+    const struct sockaddr_un un = {.sun_family = AF_UNIX};
+    assert_false(addr_is_public((const struct sockaddr *)&un));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +346,7 @@ int main(void)
         cmocka_unit_test(nobody_is_trusted_by_default),
         cmocka_unit_test(ten_kilobytes_of_junk),
         cmocka_unit_test(keys_of_limits),
+        cmocka_unit_test(what_is_public),
     };
     return RUN(tests);
 }

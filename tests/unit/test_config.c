@@ -173,11 +173,61 @@ static void unknown_names_are_errors(void **state)
     assert_string_equal(refusal("HANSARD_=4"), "HANSARD_ is not a setting");
     assert_string_equal(refusal("HANSARD_lanes=4"), "HANSARD_lanes is not a setting");
 #ifdef HANSARD_FAILPOINTS
-    struct config c = read_ok(ENV("HANSARD_FAILPOINT=x"));
+    struct config c = read_ok(ENV("HANSARD_FAILPOINT=x", "HANSARD_WEBHOOK_TEST_CA=x"));
     config_free(&c);
 #else
     assert_string_equal(refusal("HANSARD_FAILPOINT=x"), "HANSARD_FAILPOINT is not a setting");
+    assert_string_equal(refusal("HANSARD_WEBHOOK_TEST_CA=x"),
+                        "HANSARD_WEBHOOK_TEST_CA is not a setting");
 #endif
+}
+
+#define WEBHOOK_SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" /* 24 bytes */
+static void webhooks_need_hosts_and_a_secret(void **state)
+{
+    (void)state;
+    struct config c = read_ok(ENV("HOME=/"));
+    assert_int_equal(c.webhook_key.len, 0);
+    config_free(&c);
+    c = read_ok(ENV("HANSARD_WEBHOOK_HOSTS=hooks.example,b.example:8443,10.0.0.1:65535",
+                    "HANSARD_WEBHOOK_SECRET=" WEBHOOK_SECRET));
+    assert_int_equal(c.webhook_key.len, 24);
+    assert_memory_equal(c.webhook_key.bytes, "\x31\xf2\x90\xf6", 4);
+    config_free(&c);
+    assert_int_equal(c.webhook_key.bytes[0], 0);
+    c = read_ok(ENV("HANSARD_WEBHOOK_SECRET=" WEBHOOK_SECRET)); /* before hosts are known */
+    config_free(&c);
+
+    const char *const hosts[] = {
+        ",",   "a,",        ",a",      "a,,b",  "a, b", "a b",      "A",        "a:",
+        ":1",  "a:0",       "a:65536", "a:1:2", "a:-1", "a:1x",     "a:000001", "*",
+        "*.a", "https://a", "a/b",     "[::1]", "a@b",  "\xC3\xA4", "a_b",
+    };
+    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+        char line[200];
+        snprintf(line, sizeof line, "HANSARD_WEBHOOK_HOSTS=%s", hosts[i]);
+        if (!strstr(refusal(line), "HANSARD_WEBHOOK_HOSTS must be"))
+            fail_msg("refused for another reason: %s", line);
+    }
+    const char *const secrets[] = {
+        "",
+        "whsec_",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa==",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw=",
+        "whsec_"
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    };
+    for (size_t i = 0; i < COUNT_OF(secrets); i++) {
+        char line[200];
+        struct err e = {.kind = ERR_NONE};
+        snprintf(line, sizeof line, "HANSARD_WEBHOOK_SECRET=%s", secrets[i]);
+        assert_false(config_read(&c, ENV("HANSARD_WEBHOOK_HOSTS=a", line), &e));
+        assert_string_equal(e.detail,
+                            "HANSARD_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64");
+    }
+    assert_non_null(strstr(refusal("HANSARD_WEBHOOK_SECRET=short"), "must be whsec_"));
 }
 
 static void texts_have_bounds_in_bytes(void **state)
@@ -346,6 +396,7 @@ int main(void)
         cmocka_unit_test(bounds_are_exact_and_named),
         cmocka_unit_test(malformed_numbers_are_refused),
         cmocka_unit_test(unknown_names_are_errors),
+        cmocka_unit_test(webhooks_need_hosts_and_a_secret),
         cmocka_unit_test(texts_have_bounds_in_bytes),
         cmocka_unit_test(a_refusal_never_tells_a_secret),
         cmocka_unit_test(shapes_are_checked),

@@ -55,6 +55,25 @@ static void long_parts_use_every_byte_of_the_length(void **state)
     assert_memory_equal(&whole, &apart, sizeof whole);
 }
 
+/* RFC 4231, test cases 1, 2 and 6: a short key, a shorter one, one longer than a block. */
+static void published_hmac_vectors(void **state)
+{
+    (void)state;
+    char key[131];
+    const struct span one = {"Hi There", 8};
+    memset(key, 0x0b, 20);
+    expect_hex(hash_hmac_sha256((struct span){key, 20}, &one, 1),
+               "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    const struct span two[] = {{"what do ya want ", 16}, {"", 0}, {"for nothing?", 12}};
+    expect_hex(hash_hmac_sha256((struct span){"Jefe", 4}, two, 3),
+               "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    const char text[] = "Test Using Larger Than Block-Size Key - Hash Key First";
+    const struct span six = {text, sizeof text - 1};
+    memset(key, 0xaa, sizeof key);
+    expect_hex(hash_hmac_sha256((struct span){key, sizeof key}, &six, 1),
+               "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 static void *hash_often(void *arg)
 {
     struct hash *out = arg;
@@ -81,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_threads_at_once), /* first: they race for the fetch */
         cmocka_unit_test(published_vectors),
+        cmocka_unit_test(published_hmac_vectors),
         cmocka_unit_test(parts_are_prefixed_by_their_length),
         cmocka_unit_test(long_parts_use_every_byte_of_the_length),
     };

@@ -257,11 +257,11 @@ static void it_begins_with_all_its_duties(void **state)
     assert_int_equal(told_number(CAP), 20);
     assert_int_equal(told_number(LEASE), LEASE_MS);
     assert_int_equal(told_number(CALL), 110000);
-    assert_non_null(call_of("reap_workers"));
+    assert_null(call_of("reap_workers")); /* it has not been heard for long enough */
     assert_non_null(call_of("make_partitions"));
     assert_non_null(call_of("sweep_limits"));
     assert_int_equal(call_of("lease_permits")->deadline_ms, now_ms + 5000);
-    beat_and_lease(&f, "{20,5,5}");
+    beat_and_lease(&f, "{20,5,5,0}");
     keeper_tell(&f.keeper, &report);
     assert_true(report.is_heard);
     assert_int_equal(report.schema_found, 20);
@@ -283,7 +283,7 @@ static void without_a_cap_its_own_is_all_it_has(void **state)
     open_keeper(&f, 0);
     for (int i = 0; i < 11; i++)
         assert_int_equal(enter(&f, &g[i]), i < 10); /* no lease is needed */
-    beat_and_lease(&f, "{20,10,10}");
+    beat_and_lease(&f, "{20,10,10,0}");
     assert_int_equal(next_beat_in(&f), 2000);
     pass(2000);
     assert_int_equal(told_number(BEAT), 2);
@@ -303,14 +303,14 @@ static void it_tells_what_it_holds_and_wants(void **state)
     open_keeper(&f, 20);
     assert_false(enter(&f, &g[0]));
     come(&f, &g[1]);
-    beat_and_lease(&f, "{20,1,1}");
+    beat_and_lease(&f, "{20,1,1,0}");
     assert_true(g[0].is_in);
     assert_int_equal(next_beat_in(&f), 500); /* the other is on its way, and finds none */
     pass(500);
     assert_int_equal(told_number(BEAT), 2);
     assert_int_equal(told_number(HOLDING), 1);
     assert_int_equal(told_number(WANTED), 2);
-    beat_and_lease(&f, "{20,5,5}");
+    beat_and_lease(&f, "{20,5,5,0}");
     assert_int_equal(next_beat_in(&f), 1000);
     assert_true(gate_enter(&f.gate, &g[1].place, now_ms + 1000000));
     assert_true(enter(&f, &g[2]));
@@ -326,10 +326,10 @@ static void what_others_want_is_given_back_as_calls_end(void **state)
     struct fixture f;
     struct guest g[4];
     open_keeper(&f, 20);
-    beat_and_lease(&f, "{20,5,5}");
+    beat_and_lease(&f, "{20,5,5,0}");
     for (int i = 0; i < 3; i++)
         assert_true(enter(&f, &g[i]));
-    beat_and_lease(&f, "{20,5,2}"); /* granted still, but it should come down */
+    beat_and_lease(&f, "{20,5,2,0}"); /* granted still, but it should come down */
     assert_int_equal(metrics_get(METRIC_PERMITS_LEASED, 0), 2);
     assert_int_equal(next_beat_in(&f), 500);
     assert_false(enter(&f, &g[3]));
@@ -338,12 +338,12 @@ static void what_others_want_is_given_back_as_calls_end(void **state)
     assert_int_equal(told_number(WANTED), 4);
     gate_leave(&f.gate, &g[0].place);
     assert_false(g[3].is_in); /* two are in, and two may be */
-    beat_and_lease(&f, "{20,3,2}");
+    beat_and_lease(&f, "{20,3,2,0}");
     pass(500);
     assert_int_equal(told_number(HOLDING), 2);
     gate_leave(&f.gate, &g[1].place);
     assert_true(g[3].is_in);
-    beat_and_lease(&f, "{20,2,2}");
+    beat_and_lease(&f, "{20,2,2,0}");
     assert_int_equal(next_beat_in(&f), 1000);
     close_keeper(&f);
 }
@@ -354,15 +354,15 @@ static void all_that_is_granted_and_not_wanted_back(void **state)
     struct fixture f;
     struct guest g[2];
     open_keeper(&f, 20);
-    beat_and_lease(&f, "{20,2,2}");
+    beat_and_lease(&f, "{20,2,2,0}");
     assert_true(enter(&f, &g[0]) && enter(&f, &g[1]));
-    beat_and_lease(&f, "{20,2,0}");
+    beat_and_lease(&f, "{20,2,0,0}");
     gate_leave(&f.gate, &g[0].place);
     assert_int_equal(next_beat_in(&f), 500);
     pass(500);
     assert_int_equal(told_number(HOLDING), 1);
     gate_leave(&f.gate, &g[1].place);
-    beat_and_lease(&f, "{20,1,0}");
+    beat_and_lease(&f, "{20,1,0,0}");
     pass(500);
     assert_int_equal(told_number(HOLDING), 0);
     close_keeper(&f);
@@ -377,7 +377,7 @@ static void a_lease_counts_from_before_the_heartbeat(void **state)
     struct guest g[2];
     open_keeper(&f, 20);
     pass(4000); /* so long is it on its way */
-    beat_and_lease(&f, "{20,5,5}");
+    beat_and_lease(&f, "{20,5,5,0}");
     pass(LEASE_MS - 4000 - 1);
     assert_true(enter(&f, &g[0]));
     pass(1);
@@ -391,7 +391,7 @@ static void without_an_answer_nobody_is_let_in(void **state)
     struct fixture f;
     struct guest g[3];
     open_keeper(&f, 20);
-    beat_and_lease(&f, "{20,5,5}");
+    beat_and_lease(&f, "{20,5,5,0}");
     assert_true(enter(&f, &g[0]));
     pass(1000);
     answer("lease_permits", ERR_DB_DOWN, NULL);
@@ -408,7 +408,7 @@ static void without_an_answer_nobody_is_let_in(void **state)
     assert_int_equal(told_number(WANTED), 2);
     gate_leave(&f.gate, &g[0].place);
     assert_false(g[1].is_in);
-    answer("lease_permits", ERR_NONE, "{20,1,1}");
+    answer("lease_permits", ERR_NONE, "{20,1,1,0}");
     assert_true(g[1].is_in);
     assert_false(enter(&f, &g[2]));
     close_keeper(&f);
@@ -437,7 +437,7 @@ static void what_comes_in_was_counted(void **state)
     struct fixture f;
     struct guest g;
     open_keeper(&f, 20);
-    beat_and_lease(&f, "{20,5,5}");
+    beat_and_lease(&f, "{20,5,5,0}");
     come(&f, &g);
     held_up = &f;
     was_counted = false;
@@ -459,7 +459,7 @@ static void a_new_id_gives_back_what_the_old_one_had(void **state)
     char first[UUID_TEXT_BYTES], second[UUID_TEXT_BYTES];
     open_keeper(&f, 20);
     memcpy(first, told(WORKER), sizeof first);
-    beat_and_lease(&f, "{20,5,5}");
+    beat_and_lease(&f, "{20,5,5,0}");
     assert_true(enter(&f, &g));
     pass(1000);
     assert_int_equal(told_number(BEAT), 2);
@@ -476,7 +476,7 @@ static void a_new_id_gives_back_what_the_old_one_had(void **state)
     pass(500);
     assert_int_equal(told_number(BEAT), 2);
     assert_string_equal(told(BEFORE), first); /* until it is known to have come through */
-    beat_and_lease(&f, "{20,4,4}");
+    beat_and_lease(&f, "{20,4,4,0}");
     pass(1000);
     assert_null(told(BEFORE));
     assert_string_equal(told(WORKER), second);
@@ -506,15 +506,26 @@ static void lost_twice(void **state)
 static void malformed_answers_lease_nothing(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
-        NULL,         "",        "{",      "{20,5}",    "{20,5,9",  "{20,9,9}x", "{20,9,9,9}",
-        "{NULL,9,9}", "{20,,9}", "20,9,9", "{20,9,-1}", "{20,5,9}", "{20,-9,-9}"};
+    static const char *const texts[] = {NULL,
+                                        "",
+                                        "{",
+                                        "{20,5}",
+                                        "{20,5,9,0",
+                                        "{20,9,9,0}x",
+                                        "{20,9,9,0,0}",
+                                        "{20,9,9}",
+                                        "{NULL,9,9,0}",
+                                        "{20,,9,0}",
+                                        "20,9,9,0",
+                                        "{20,9,-1,0}",
+                                        "{20,5,9,0}",
+                                        "{20,-9,-9,0}"};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct fixture f;
         struct keeper_report report;
         struct guest g[6];
         open_keeper(&f, 20);
-        beat_and_lease(&f, "{20,5,5}");
+        beat_and_lease(&f, "{20,5,5,0}");
         pass(1000);
         answer("lease_permits", ERR_NONE, texts[i]);
         assert_int_equal(next_beat_in(&f), 2000);
@@ -591,16 +602,83 @@ static void a_sweep_goes_on_where_it_was(void **state)
     close_keeper(&f);
 }
 
+static void hear_for(struct fixture *f, int64_t ms)
+{
+    for (int64_t until_ms = now_ms + ms; now_ms < until_ms; pass(500))
+        if (call_of("lease_permits"))
+            answer("lease_permits", ERR_NONE, "{20,5,5,0}");
+    (void)f;
+}
+
+/* After the database was away, everybody has been silent: who lives is given time to be heard again. */
+static void who_was_away_buries_nobody(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_keeper(&f, 20);
+    hear_for(&f, 5000);
+    assert_null(call_of("reap_workers"));
+    hear_for(&f, 2000);
+    answer("reap_workers", ERR_NONE, "0");
+    answer("lease_permits", ERR_DB_DOWN, NULL);
+    for (int i = 0; i < 12; i++) {
+        pass(500);
+        if (call_of("lease_permits"))
+            answer("lease_permits", ERR_DB_DOWN, NULL);
+        if (call_of("reap_workers"))
+            answer("reap_workers", ERR_DB_DOWN, NULL);
+    }
+    assert_null(call_of("reap_workers"));
+    hear_for(&f, 5000);
+    assert_null(call_of("reap_workers"));
+    hear_for(&f, 2500);
+    assert_non_null(call_of("reap_workers"));
+    close_keeper(&f);
+}
+
+static int times_cancelled;
+
+static void on_cancelled(void *arg)
+{
+    (void)arg;
+    times_cancelled++;
+}
+
+static void cancelled_jobs_are_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_keeper(&f, 20);
+    f.keeper.cancelled = on_cancelled;
+    times_cancelled = 0;
+    beat_and_lease(&f, "{20,5,5,0}");
+    assert_int_equal(times_cancelled, 0);
+    pass(1000);
+    beat_and_lease(&f, "{20,5,5,2}");
+    assert_int_equal(times_cancelled, 1);
+    pass(1000);
+    beat_and_lease(&f, "{20,5,5,2}");
+    assert_int_equal(times_cancelled, 1);
+    pass(1000);
+    answer("lease_permits", ERR_WORKER_LOST, NULL); /* nothing that runs is its own any more */
+    assert_int_equal(times_cancelled, 2);
+    pass(0);
+    beat_and_lease(&f, "{20,5,5,0}"); /* a new id begins with none */
+    assert_int_equal(times_cancelled, 2);
+    close_keeper(&f);
+}
+
 static void the_dead_and_partitions_in_time(void **state)
 {
     (void)state;
     struct fixture f;
     open_keeper(&f, 20);
+    hear_for(&f, 7000);
     answer("reap_workers", ERR_NONE, "3");
-    assert_in_range(next_in(&f.keeper.reaping), 2500, 7500);
-    pass(next_in(&f.keeper.reaping));
+    assert_in_range(next_in(&f.keeper.reaping), 500, 1500);
+    hear_for(&f, 2000);
     answer("reap_workers", ERR_DB_DOWN, NULL);
-    assert_in_range(next_in(&f.keeper.reaping), 2500, 7500);
+    assert_in_range(next_in(&f.keeper.reaping), 500, 1500);
     answer("make_partitions", ERR_DB_DOWN, NULL);
     assert_int_equal(next_in(&f.keeper.partitions), 10000);
     pass(10000);
@@ -614,9 +692,8 @@ static void stopped_it_asks_nothing_more(void **state)
     (void)state;
     struct fixture f;
     open_keeper(&f, 20);
-    beat_and_lease(&f, "{20,5,5}"); /* the next is due */
-    keeper_stop(&f.keeper, now_ms); /* with three on their way */
-    answer("reap_workers", ERR_NONE, "0");
+    beat_and_lease(&f, "{20,5,5,0}"); /* the next is due */
+    keeper_stop(&f.keeper, now_ms);   /* with two on their way */
     answer("make_partitions", ERR_NONE, "0");
     answer("sweep_limits", ERR_NONE, NULL);
     keeper_stop(&f.keeper, now_ms + 1000000); /* none is: it does not wait */
@@ -644,6 +721,8 @@ int main(void)
         cmocka_unit_test(malformed_answers_lease_nothing),
         cmocka_unit_test(refusals_by_kind),
         cmocka_unit_test(a_sweep_goes_on_where_it_was),
+        cmocka_unit_test(who_was_away_buries_nobody),
+        cmocka_unit_test(cancelled_jobs_are_told),
         cmocka_unit_test(the_dead_and_partitions_in_time),
         cmocka_unit_test(stopped_it_asks_nothing_more),
     };

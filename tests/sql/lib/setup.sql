@@ -35,14 +35,14 @@ RETURN hansard.session_key((SELECT user_id FROM hansard.users WHERE name = calle
 -- accept_turns: one request or an array of them. Each has what it does not say:
 --   session 's', words 'hello', a key of its own, no caller, an address of its own, a request id of its own, a
 --   fingerprint of its words, no history that the worker knows (known_conversation, known_turn), and no quota that was
---   taken before (paid).
+--   taken before (paid); and it is no job (job, webhook; most_jobs and has_room count for all).
 CREATE FUNCTION help.ask(worker text, asks jsonb, most_messages integer DEFAULT 20, most_bytes integer DEFAULT 65536,
                          ttl interval DEFAULT '24 hours')
 RETURNS TABLE (item integer, outcome text, session_key bytea, conversation_id uuid, turn_no integer, attempt integer,
                history text[], history_after integer, reply text, model text, prompt_tokens integer,
                completion_tokens integer, error_code text, policy text, quota_limit integer, quota_window_s integer,
                quota_remaining integer, quota_reset_ms integer, retry_after_ms integer,
-               tokens_limit bigint, tokens_remaining bigint, tokens_reset_ms integer)
+               tokens_limit bigint, tokens_remaining bigint, tokens_reset_ms integer, status text)
 LANGUAGE sql
 AS $$
     SELECT accepted.*
@@ -56,14 +56,18 @@ AS $$
                array_agg(coalesce(help.id(a ->> 'request'), gen_random_uuid())::text ORDER BY n) AS requests,
                array_agg((a ->> 'known_conversation')::uuid ORDER BY n) AS known_conversations,
                array_agg((a ->> 'known_turn')::integer ORDER BY n) AS known_turns,
-               array_agg((a ->> 'paid')::boolean ORDER BY n) AS paid
+               array_agg((a ->> 'paid')::boolean ORDER BY n) AS paid,
+               array_agg((a ->> 'job')::boolean ORDER BY n) AS are_jobs,
+               array_agg(a ->> 'webhook' ORDER BY n) AS webhooks,
+               min((a ->> 'most_jobs')::integer) AS most_jobs,
+               bool_and(coalesce((a ->> 'has_room')::boolean, true)) AS has_room
         FROM jsonb_array_elements(CASE jsonb_typeof(asks) WHEN 'array' THEN asks ELSE jsonb_build_array(asks) END)
              WITH ORDINALITY AS e (a, n)
     ) AS asked
     CROSS JOIN LATERAL hansard_api.accept_turns(
         help.id(worker), most_messages, most_bytes, extract(epoch FROM ttl)::bigint * 1000,
         hashes, addresses, sessions, words, keys, fingerprints, requests,
-        known_conversations, known_turns, paid) AS accepted
+        known_conversations, known_turns, paid, are_jobs, webhooks, most_jobs, has_room) AS accepted
     ORDER BY item
 $$;
 
@@ -75,7 +79,7 @@ AS $$ SELECT string_agg(outcome, ' ' ORDER BY item) FROM help.ask(worker, asks) 
 -- finish_turns: one turn or an array of them. Each has what it does not say: session 's', no caller, state completed,
 -- answer 'hi there' when completed, error 'model_failed' when failed; conversation, turn, attempt and worker of the
 -- session's open turn.
-CREATE FUNCTION help.finish(finishes jsonb) RETURNS TABLE (item integer, outcome text)
+CREATE FUNCTION help.finish(finishes jsonb) RETURNS TABLE (item integer, outcome text, has_next boolean)
 LANGUAGE sql
 AS $$
     SELECT finished.*
@@ -111,6 +115,25 @@ $$;
 CREATE FUNCTION help.finishes(finishes jsonb) RETURNS text
 LANGUAGE sql
 AS $$ SELECT string_agg(outcome, ' ' ORDER BY item) FROM help.finish(finishes) $$;
+
+-- claim_jobs: "session turn attempt words" of each, in order; NULL: none.
+CREATE FUNCTION help.claim(worker text, most integer DEFAULT 10, known uuid[] DEFAULT NULL) RETURNS text
+LANGUAGE sql
+AS $$
+    SELECT string_agg(concat_ws(' ', s.session_id, c.turn_no, c.attempt, c.words), ', ')
+    FROM hansard_api.claim_jobs(help.id(worker), most, 20, 65536, known) AS c
+    JOIN hansard.sessions s ON s.session_key = c.session_key
+$$;
+
+-- Jobs that have not ended: "session turn (ready)" or "session turn (worker)" or "session turn", by session and turn.
+CREATE FUNCTION help.jobs() RETURNS text
+LANGUAGE sql
+AS $$
+    SELECT string_agg(concat_ws(' ', s.session_id, j.turn_no, CASE WHEN j.is_ready THEN '(ready)' END,
+                                (SELECT '(' || w.version || ')' FROM hansard.workers w WHERE w.worker_id = j.worker_id)),
+                      ', ' ORDER BY s.session_id, j.turn_no)
+    FROM hansard.jobs j JOIN hansard.sessions s ON s.session_key = j.session_key
+$$;
 
 -- One turn from question to answer; without an answer it fails. The words are its key, too.
 CREATE FUNCTION help.turn(worker text, session text, words text, answer text) RETURNS void

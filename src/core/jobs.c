@@ -1,0 +1,346 @@
+#include "core/jobs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "core/core_private.h"
+#include "core/turn_private.h"
+#include "db/store.h"
+
+/* Between two polls: soon after something was found, later with each that finds nothing. */
+#define POLL_LEAST_MS 20
+#define POLL_MOST_MS 1000
+#define CALL_MS 5000
+#define IDS_BYTES ((size_t)1 << 20)
+#define HAND_BACK_ATTEMPTS                                                                         \
+    5 /* of a job whose model is in trouble: it may be the job that troubles it */
+
+static struct turn *turn_of(struct list_node *n)
+{
+    return CONTAINER_OF(n, struct turn, running);
+}
+
+static void add_uuid(struct buf *out, const struct uuid *id)
+{
+    char text[UUID_TEXT_BYTES];
+    uuid_format(id, text);
+    buf_printf(out, "%s%s", out->len > 1 ? "," : "", text);
+}
+
+static char *take_array(struct buf *out)
+{
+    size_t len;
+    buf_puts(out, "}");
+    return buf_take(out, &len);
+}
+
+static void begin_array(struct buf *out)
+{
+    buf_init(out, IDS_BYTES);
+    buf_puts(out, "{");
+}
+
+/* ---- claiming -------------------------------------------------------------------------------- */
+
+static char *known_locked(const struct jobs *j)
+{
+    struct buf out;
+    begin_array(&out);
+    for (struct list_node *n = list_first(&j->running); n; n = list_next(&j->running, n))
+        add_uuid(&out, &turn_of(n)->accept.ref.conversation);
+    return take_array(&out);
+}
+
+/* Until somebody wakes us, or it is time to look. */
+static void rest_locked(struct jobs *j)
+{
+    j->is_claiming = false;
+    if (j->is_stopping)
+        return;
+    int64_t pause_ms = j->pause_ms / 2 + random_below((uint32_t)j->pause_ms);
+    timer_start(j->core->timers, &j->poll, clock_mono_ms() + pause_ms);
+}
+
+/* Has set is_claiming. */
+static void claim(struct jobs *j)
+{
+    struct claim *c = &j->claim;
+    const struct config *config = j->core->config;
+    struct keeper_report worker;
+    /* Set before the look: what becomes free in between is not missed. */
+    atomic_store(&j->is_hungry, true);
+    size_t room = gate_room(&j->core->gate);
+    keeper_tell(&j->core->keeper, &worker);
+    pthread_mutex_lock(&j->lock);
+    if (room == 0 || !worker.is_heard || j->is_stopping) {
+        rest_locked(j);
+        pthread_mutex_unlock(&j->lock);
+        return;
+    }
+    j->is_woken = false;
+    c->known = known_locked(j);
+    pthread_mutex_unlock(&j->lock);
+    j->asked = room < LIMIT_CLAIM_JOBS ? room : LIMIT_CLAIM_JOBS;
+    memcpy(c->worker, worker.worker, sizeof c->worker);
+    bool is_id = uuid_parse(c->worker, strlen(c->worker), &c->worker_id);
+    assert(is_id);
+    snprintf(c->most, sizeof c->most, "%zu", j->asked);
+    snprintf(c->messages, sizeof c->messages, "%" PRId64, config->history_messages);
+    snprintf(c->bytes, sizeof c->bytes, "%" PRId64, config->history_bytes);
+    claim_ask(c);
+    c->call.deadline_ms = clock_mono_ms() + CALL_MS;
+    db_submit_call(j->core->db, &c->call);
+}
+
+static void on_claimed(struct call_item *item)
+{
+    struct jobs *j = CONTAINER_OF(item, struct jobs, claim.call);
+    struct claim *c = &j->claim;
+    size_t count = item->err.kind == ERR_NONE ? c->count : 0;
+    bool is_full = count == j->asked;
+    for (size_t i = 0; i < count; i++)
+        turn_run(j->core, &c->jobs[i]);
+    claim_clear(c);
+    atomic_store(&j->is_hungry, is_full);
+    pthread_mutex_lock(&j->lock);
+    bool again = (is_full || (j->is_woken && item->err.kind == ERR_NONE)) && !j->is_stopping;
+    j->pause_ms = count > 0 || j->pause_ms * 2 < POLL_LEAST_MS ? POLL_LEAST_MS : j->pause_ms * 2;
+    if (j->pause_ms > POLL_MOST_MS || item->err.kind != ERR_NONE)
+        j->pause_ms = POLL_MOST_MS;
+    if (!again)
+        rest_locked(j);
+    pthread_mutex_unlock(&j->lock);
+    if (again)
+        claim(j);
+}
+
+static void on_poll(struct timer *timer)
+{
+    struct jobs *j = CONTAINER_OF(timer, struct jobs, poll);
+    pthread_mutex_lock(&j->lock);
+    bool go = !j->is_claiming && !j->is_stopping;
+    j->is_claiming = j->is_claiming || go;
+    pthread_mutex_unlock(&j->lock);
+    if (go)
+        claim(j);
+}
+
+void jobs_wake(struct jobs *j)
+{
+    pthread_mutex_lock(&j->lock);
+    /* When the timer fires just now, it will claim. */
+    bool go = !j->is_claiming && !j->is_stopping && timer_stop(j->core->timers, &j->poll);
+    j->is_woken = j->is_woken || j->is_claiming;
+    j->is_claiming = j->is_claiming || go;
+    pthread_mutex_unlock(&j->lock);
+    if (go)
+        claim(j);
+}
+
+void jobs_note_room(struct jobs *j)
+{
+    if (atomic_exchange(&j->is_hungry, false))
+        jobs_wake(j);
+}
+
+/* ---- cancelling ------------------------------------------------------------------------------ */
+
+static bool is_same(const struct turn_ref *a, const struct turn_ref *b)
+{
+    return a->turn_no == b->turn_no && a->attempt == b->attempt &&
+           memcmp(&a->conversation, &b->conversation, sizeof a->conversation) == 0;
+}
+
+static void cancel_locked(struct jobs *j, const struct turn_ref *ref)
+{
+    for (struct list_node *n = list_first(&j->running); n; n = list_next(&j->running, n))
+        if (is_same(&turn_of(n)->accept.ref, ref))
+            atomic_store(&turn_of(n)->model.call.is_cancelled, true);
+}
+
+static void on_looked(struct call_item *item)
+{
+    struct jobs *j = CONTAINER_OF(item, struct jobs, look);
+    const char *at = item->text ? item->text + 1 : "";
+    char *end;
+    pthread_mutex_lock(&j->lock);
+    for (size_t place; (place = strtoul(at, &end, 10)) > 0 && end > at; at = end + (*end == ','))
+        if (place <= j->looked_count)
+            cancel_locked(j, &j->looked_at[place - 1]);
+    for (size_t i = 0; i < COUNT_OF(j->look_texts); i++)
+        free(j->look_texts[i]);
+    free(j->looked_at);
+    memset(j->look_texts, 0, sizeof j->look_texts);
+    j->looked_at = NULL;
+    /* Without an answer we do not know, and ask again. */
+    bool again = (j->is_look_asked || item->err.kind == ERR_DB_DOWN) && !j->is_stopping;
+    j->is_looking = j->is_look_asked = false;
+    pthread_mutex_unlock(&j->lock);
+    free(item->text);
+    item->text = NULL;
+    models_break_off(&j->core->models);
+    if (again)
+        jobs_look(j);
+}
+
+/* What runs under the id this worker has; what it began under another is not its own any more. */
+static void list_running_locked(struct jobs *j, const struct uuid *worker)
+{
+    struct buf ids, nos, attempts;
+    begin_array(&ids);
+    begin_array(&nos);
+    begin_array(&attempts);
+    j->looked_count = 0;
+    j->looked_at = mem_zero((j->running.count + 1) * sizeof *j->looked_at);
+    for (struct list_node *n = list_first(&j->running); n; n = list_next(&j->running, n)) {
+        const struct turn_ref *ref = &turn_of(n)->accept.ref;
+        if (memcmp(&ref->worker, worker, sizeof *worker) != 0) {
+            atomic_store(&turn_of(n)->model.call.is_cancelled, true);
+            continue;
+        }
+        const char *comma = j->looked_count > 0 ? "," : "";
+        add_uuid(&ids, &ref->conversation);
+        buf_printf(&nos, "%s%d", comma, (int)ref->turn_no);
+        buf_printf(&attempts, "%s%d", comma, (int)ref->attempt);
+        j->looked_at[j->looked_count++] = *ref;
+    }
+    j->look_texts[0] = take_array(&ids);
+    j->look_texts[1] = take_array(&nos);
+    j->look_texts[2] = take_array(&attempts);
+}
+
+void jobs_look(struct jobs *j)
+{
+    struct keeper_report report;
+    struct uuid worker;
+    keeper_tell(&j->core->keeper, &report);
+    bool is_id = uuid_parse(report.worker, strlen(report.worker), &worker);
+    assert(is_id);
+    pthread_mutex_lock(&j->lock);
+    bool go = !j->is_looking && !j->is_stopping;
+    j->is_look_asked = j->is_look_asked || j->is_looking;
+    if (go) {
+        j->is_looking = true;
+        memcpy(j->look_worker, report.worker, sizeof j->look_worker);
+        list_running_locked(j, &worker);
+    }
+    pthread_mutex_unlock(&j->lock);
+    if (!go)
+        return;
+    const struct store_jobs ask = {.worker = j->look_worker,
+                                   .conversations = j->look_texts[0],
+                                   .turn_nos = j->look_texts[1],
+                                   .attempts = j->look_texts[2]};
+    store_jobs_lost(&j->look, &ask);
+    j->look.deadline_ms = clock_mono_ms() + CALL_MS;
+    db_submit_call(j->core->db, &j->look);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static struct job_ref ref_of(const struct turn *t)
+{
+    return (struct job_ref){t->accept.ref.conversation, t->accept.ref.turn_no};
+}
+
+static struct list *bucket_of(struct jobs *j, const struct job_ref *ref)
+{
+    return &j->by_ref[job_ref_hash(ref) % JOBS_BUCKETS];
+}
+
+bool jobs_is_here(struct jobs *j, const struct job_ref *ref)
+{
+    const struct list *bucket = bucket_of(j, ref);
+    bool is_here = false;
+    pthread_mutex_lock(&j->lock);
+    for (struct list_node *n = list_first(bucket); n && !is_here; n = list_next(bucket, n)) {
+        struct job_ref other = ref_of(CONTAINER_OF(n, struct turn, by_ref));
+        is_here = job_ref_equals(&other, ref);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return is_here;
+}
+
+void jobs_begin(struct jobs *j, struct turn *t)
+{
+    struct job_ref ref = ref_of(t);
+    pthread_mutex_lock(&j->lock);
+    list_append(&j->running, &t->running);
+    list_append(bucket_of(j, &ref), &t->by_ref);
+    if (j->is_stopping)
+        atomic_store(&t->model.call.is_cancelled, true);
+    pthread_mutex_unlock(&j->lock);
+    metrics_add(METRIC_JOBS_RUNNING, 0, 1);
+}
+
+void jobs_end(struct jobs *j, struct turn *t)
+{
+    struct job_ref ref = ref_of(t);
+    pthread_mutex_lock(&j->lock);
+    list_remove(&j->running, &t->running);
+    list_remove(bucket_of(j, &ref), &t->by_ref);
+    pthread_mutex_unlock(&j->lock);
+    metrics_add(METRIC_JOBS_RUNNING, 0, -1);
+    hooks_wake(&j->core->hooks);
+}
+
+bool jobs_is_handed_back(struct jobs *j, const struct turn *t)
+{
+    switch (t->model.call.err.kind) {
+    case ERR_CANCELLED:
+    case ERR_WORKER_LOST:
+    case ERR_QUEUE_SLOW:
+    case ERR_QUEUE_FULL:
+        return true;
+    case ERR_MODEL_FAILED:
+    case ERR_MODEL_TIMEOUT:
+        return models_are_in_trouble(&j->core->models) &&
+               t->accept.ref.attempt < HAND_BACK_ATTEMPTS;
+    default:
+        return false;
+    }
+}
+
+/* ---- from outside ---------------------------------------------------------------------------- */
+
+void jobs_init(struct jobs *j, struct core *core)
+{
+    memset(j, 0, sizeof *j);
+    j->core = core;
+    list_init(&j->running);
+    for (size_t i = 0; i < JOBS_BUCKETS; i++)
+        list_init(&j->by_ref[i]);
+    pthread_mutex_init(&j->lock, NULL);
+    j->poll.fire = on_poll;
+    j->claim.call.done = on_claimed;
+    j->look.done = on_looked;
+    j->pause_ms = POLL_MOST_MS;
+    timer_start(core->timers, &j->poll, clock_mono_ms() + POLL_LEAST_MS);
+}
+
+void jobs_stop(struct jobs *j)
+{
+    pthread_mutex_lock(&j->lock);
+    j->is_stopping = true;
+    timer_stop(j->core->timers, &j->poll);
+    for (struct list_node *n = list_first(&j->running); n; n = list_next(&j->running, n))
+        atomic_store(&turn_of(n)->model.call.is_cancelled, true);
+    pthread_mutex_unlock(&j->lock);
+    models_break_off(&j->core->models);
+}
+
+void jobs_fini(struct jobs *j)
+{
+    claim_clear(&j->claim);
+    for (size_t i = 0; i < COUNT_OF(j->look_texts); i++)
+        free(j->look_texts[i]);
+    free(j->looked_at);
+    free(j->look.text);
+    pthread_mutex_destroy(&j->lock);
+}
