@@ -21,7 +21,8 @@ void store_read_conversation(struct call_item *c, const struct store_page *page)
 void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,
                               const char *request_id);
 
-/* JSON of a turn, with "ended" as its first member. ERR_NOT_FOUND, ERR_UNAUTHORIZED. */
+/* JSON of a turn; its first member is "ended", its last "error", a code or null. ERR_NOT_FOUND,
+ * ERR_UNAUTHORIZED. */
 struct store_job {
     const char *key_hash_hex;           /* as above */
     const char *conversation, *turn_no; /* UUID, decimal */

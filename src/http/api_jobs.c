@@ -97,12 +97,38 @@ static bool skip_ended(struct span *text, bool *has_ended)
     return false;
 }
 
-/* Within a string, a quote has a backslash before it: so this is the member. */
+/* Where the value of a member begins. Within a string, a quote has a backslash before it: so what
+ * looks like the member is it. */
+static const char *value_of(const char *job, const char *member)
+{
+    const char *at = strstr(job, member);
+    return at ? at + strlen(member) : NULL;
+}
+
 static int64_t place_of(const char *job)
 {
-    static const char name[] = ",\"position\":";
-    const char *at = strstr(job, name);
-    return at ? strtoll(at + sizeof(name) - 1, NULL, 10) : 0; /* null is 0 */
+    const char *value = value_of(job, ",\"position\":");
+    return value ? strtoll(value, NULL, 10) : 0; /* null is 0 */
+}
+
+/* The last member is a code; the client is told what it means, too. */
+static bool add_error(struct buf *out, const char *value)
+{
+    char code[64];
+    int len = 0;
+    if (sscanf(value, "\"%63[a-z_]\"}%n", code, &len) != 1 || len == 0)
+        return buf_puts(out, value); /* null */
+    return buf_printf(out, "{\"code\":\"%s\",\"detail\":\"%s\"}}", code,
+                      err_info(err_from_code(code))->title);
+}
+
+static bool add_job(struct buf *out, const char *job, bool has_ended)
+{
+    const char *error = value_of(job, ",\"error\":");
+    return error &&
+           buf_printf(out, "{\"poll_after_ms\":%" PRId64 ",",
+                      has_ended ? 0 : poll_after_ms(place_of(job))) &&
+           buf_add(out, job, (size_t)(error - job)) && add_error(out, error);
 }
 
 static void finish(struct exchange *x)
@@ -112,18 +138,15 @@ static void finish(struct exchange *x)
         return;
     struct span job = {item->text, item->text_len};
     bool has_ended;
-    if (!skip_ended(&job, &has_ended)) {
+    struct buf out;
+    buf_init(&out, item->text_len + 1024);
+    if (!skip_ended(&job, &has_ended) || !add_job(&out, job.data, has_ended)) {
+        buf_fini(&out);
         err_set(&x->err, ERR_INTERNAL, "the database gave an answer that is not known");
         exchange_fail(x);
         return;
     }
     struct reply_body body = {.content_type = "application/json"};
-    struct buf out;
-    buf_init(&out, item->text_len + 64);
-    bool fits = buf_printf(&out, "{\"poll_after_ms\":%" PRId64 ",",
-                           has_ended ? 0 : poll_after_ms(place_of(job.data))) &&
-                buf_add(&out, job.data, job.len);
-    assert(fits);
     body.bytes = buf_take(&out, &body.len);
     exchange_reply(x, 200, &body);
 }

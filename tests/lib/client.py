@@ -93,6 +93,18 @@ class Client:
         body = json.dumps({"session_id": session, "message": message}).encode()
         return self.post(body, {**({"Idempotency-Key": key} if key else {}), **(headers or {})})
 
+    def queue(self, session, message, key=None, headers=None, **members):
+        """The same as a job."""
+        body = json.dumps({"session_id": session, "message": message, **members}).encode()
+        return self.request("POST", "/jobs", body, {**({"Idempotency-Key": key} if key else {}), **(headers or {})})
+
+    def job(self, job, wait=None):
+        """Its state; wait: at most so many seconds until it has ended."""
+        return self.get(f"/jobs/{job}" + (f"?wait={wait}" if wait else ""))
+
+    def cancel(self, job):
+        return self.request("DELETE", f"/jobs/{job}")
+
     def read(self, session, query=""):
         return self.get(conversation_path(session) + query)
 
