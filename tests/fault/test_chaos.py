@@ -4,6 +4,7 @@ done to a worker, to PgBouncer, to PostgreSQL or to the model. Then all is left 
 CHAOS_SECONDS says for how long (default 25), CHAOS_SEED repeats a run's plan: `make chaos`.
 """
 
+import contextlib
 import os
 import threading
 
@@ -14,8 +15,8 @@ from conftest import running_stack
 from lib.chaos import LONG_S, Chaos, plan
 from lib.client import Client
 from lib.counting import CountingModel
+from lib.jobload import JobLoad
 from lib.ledger import Fleet
-from lib.load import Load
 from lib.metrics import scrape
 from lib.program import PATIENCE
 from lib.settle import close_what_was_left
@@ -36,6 +37,7 @@ SETTINGS = {
     "request_timeout": "15s",
     "database_timeout": f"{2 * PATIENCE}s",
 }
+ATTEMPTS = 5  # of a job, for the model's sake; and one more each time that something happens
 HANGS_S = 45  # a worker may be frozen for 20 s, and then takes its 15 s
 
 
@@ -44,37 +46,41 @@ def thoughtful_words(rng):
     return f"[[delay {rng.randrange(0, 300)}]] "
 
 
-class ChaosLoad(Load):
-    refusals = Load.refusals | {
+class ChaosLoad(JobLoad):
+    refusals = JobLoad.refusals | {
         (503, "model_unavailable"),
         (503, "queue_full"),
         (503, "queue_too_slow"),
+        (429, "too_many_jobs"),
+        (503, "job_queue_full"),
         (503, "worker_unavailable"),  # nginx
     }
-    failures = Load.failures | {(502, "model_failed"), (504, "model_timeout")}
+    failures = JobLoad.failures | {(502, "model_failed"), (504, "model_timeout")}
 
 
 class Watch:
-    """The most permits that are in force at once, looked at all the time."""
+    """The most permits that are in force at once, and the most deaths of a job, looked at all the time."""
 
     def __init__(self, stack):
         self._stack = stack
         self._is_over = threading.Event()
-        self.leased_most = 0
+        self.leased_most = self.deaths_most = 0
         self._looking = begin(self._look)
 
     def _look(self):
-        query = "SELECT coalesce(sum(permits), 0) FROM hansard.workers WHERE permits_until > clock_timestamp()"
+        query = """
+            SELECT (SELECT coalesce(sum(permits), 0) FROM hansard.workers
+                    WHERE permits_until > clock_timestamp()) AS leased,
+                   (SELECT coalesce(max(deaths), 0) FROM hansard.jobs) AS deaths"""
         while not self._is_over.wait(0.1):
-            try:
-                self.leased_most = max(self.leased_most, self._stack.value(query))
-            except psycopg2.DatabaseError:
-                pass  # it is being tormented
+            with contextlib.suppress(psycopg2.DatabaseError):  # it is being tormented
+                (seen,) = self._stack.sql(query)
+                self.leased_most = max(self.leased_most, seen.leased)
+                self.deaths_most = max(self.deaths_most, seen.deaths)
 
     def stop(self):
         self._is_over.set()
         self._looking.result()
-        return self.leased_most
 
 
 @pytest.fixture
@@ -113,6 +119,7 @@ def test_chaos(stack, model, key, ledger, session, seed, tell):
     addresses = [Address(stack, number) for number, _ in enumerate(WORKERS, 1)]
     names = [address.name for address in addresses]
     chaos = Chaos(stack, model, dict(zip(WORKERS, names, strict=True)))
+    events = plan(seed, SECONDS, WORKERS)
     watch = Watch(stack)
     load = ChaosLoad(
         ledger,
@@ -126,21 +133,22 @@ def test_chaos(stack, model, key, ledger, session, seed, tell):
         timeout=HANGS_S,
     ).start(CALLERS)
     try:
-        chaos.run(plan(seed, SECONDS, WORKERS))
+        chaos.run(events)
         load.stop()
     except BaseException:
         load.abort()
         raise
     finally:
-        leased_most = watch.stop()
+        watch.stop()
     close_what_was_left(stack, ledger, names, hurries=SECONDS < LONG_S)
     for address in addresses:
         until(address.has_settled)
 
-    counts = ledger.counts()
+    counts, jobs = ledger.counts(), ledger.jobs_answered()
     tell(f"CHAOS_SECONDS={SECONDS} CHAOS_SEED={seed}: survived {', '.join(f'{n} {v}' for v, n in chaos.survived.items())}")
-    tell(f"{counts['answered']} acknowledged turns checked, {counts['failed']} told as failed, {counts['open']} left")
+    tell(f"{counts['answered']} acknowledged answers checked, {jobs} of them jobs'; {counts['queued']} jobs never asked for")
+    tell(f"{counts['failed']} told as failed, {counts['cancelled']} as cancelled, {counts['open']} given up unknown")
     tell(f"{model.calls} calls to the model, {model.high_water} at once, {model.ghosts} of workers killed; the cap is {CAP}")
-    ledger.check(stack, Fleet(CAP, model.high_water, leased_most))
-    assert counts["answered"] > 10 * SECONDS  # there was load all the time
+    ledger.check(stack, Fleet(CAP, model.high_water, watch.leased_most, ATTEMPTS + len(events), watch.deaths_most))
+    assert counts["answered"] > 5 * SECONDS  # there was load all the time
     assert model.high_water >= PERMITS

@@ -29,7 +29,9 @@ LASTS = {
     MODEL_STALLS: (0.5, 4),
     MODEL_AWAY: (0.2, 2),
 }
-RESTART_S = 2
+# How long a part is left alone after that: it has to start, PostgreSQL to recover, and there has to be some work to disturb.
+RESTS_S = {"pgbouncer": 4, "postgres": 10, "model": 1}
+WORKER_RESTS_S = 3
 LONG_S = 60  # a run that has time for what takes long
 # So many of the workers that die or stand still are dead for others at once, not only when their patience has ended.
 HASTE = 0.6
@@ -76,7 +78,7 @@ def plan(seed, seconds, workers):
             deck.remove(kind)
             lasts = rng.uniform(*LASTS.get(kind, (0, 0)))
             part = rng.choice(free)
-            busy_until[part] = at + lasts + RESTART_S
+            busy_until[part] = at + lasts + RESTS_S.get(part, WORKER_RESTS_S)
             events.append(Event(at, kind, part, lasts, rng.random() < HASTE, rng.choice([429, 500, 503])))
     return events
 

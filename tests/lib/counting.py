@@ -19,16 +19,19 @@ LOOK_S = 0.02
 @dataclasses.dataclass(eq=False)
 class _Call:
     caller: str
+    connection: socket.socket
     began: float
     is_ghost: bool = False
 
+    def has_hung_up(self):
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        try:
+            return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
 
-def _has_hung_up(connection):
-    readable, _, _ = select.select([connection], [], [], 0)
-    try:
-        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
-    except OSError:
-        return True
+    def is_over(self, call_s):
+        return time.monotonic() > self.began + call_s if self.is_ghost else self.has_hung_up()
 
 
 class CountingModel(MoodyModel):
@@ -45,14 +48,15 @@ class CountingModel(MoodyModel):
     def haunt(self, api_key):
         """The caller with this key is frozen, and will be killed: its calls are counted on."""
         with self._changed:
+            self._count()
             for call in self._present:
                 if call.caller == f"Bearer {api_key}" and not call.is_ghost:
                     call.is_ghost = True
                     self.ghosts += 1
 
     def _count(self):
-        now = time.monotonic()
-        self._present -= {call for call in self._present if call.is_ghost and now > call.began + self._call_s}
+        """Who has hung up is seen here and now: its caller may have begun another call since."""
+        self._present -= {call for call in self._present if call.is_over(self._call_s)}
         self.in_flight = len(self._present)
         self.high_water = max(self.high_water, self.in_flight)
 
@@ -63,7 +67,7 @@ class CountingModel(MoodyModel):
 
     def _hear(self, body, handler):
         delay = re.search(r"\[\[delay (\d+)\]\]", body["messages"][-1]["content"])
-        call = _Call(handler.headers["Authorization"], time.monotonic())
+        call = _Call(handler.headers["Authorization"], handler.connection, time.monotonic())
         ready_at = call.began + (int(delay[1]) / 1000 if delay else 0)
         with self._changed:
             self.calls += 1
@@ -72,7 +76,7 @@ class CountingModel(MoodyModel):
             mood = self._mood
             while mood != "away" and (mood == self._mood == "stall" or time.monotonic() < ready_at):
                 self._changed.wait(LOOK_S)
-                if _has_hung_up(handler.connection):
+                if call.has_hung_up():
                     mood = "away"
             self._leave(call)
             return mood

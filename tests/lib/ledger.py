@@ -15,14 +15,14 @@ from psycopg2.extras import NamedTupleCursor, execute_values
 from lib.program import ROOT
 
 # What became of a question, as far as its caller knows.
-OPEN, ANSWERED, FAILED = "open", "answered", "failed"
+OPEN, QUEUED, ANSWERED, FAILED, CANCELLED = "open", "queued", "answered", "failed", "cancelled"
 SHOWN_ROWS = 5
 INVARIANTS = {file.stem: file.read_text() for file in sorted((ROOT / "tests/fault/invariants").glob("*.sql"))}
 
 _BEGIN = """
 CREATE TEMP TABLE promise (session text, key text, words text, asked_at float8, fate text, turn integer, told_at float8,
-                           reply text, code text, PRIMARY KEY (session, key));
-CREATE TEMP TABLE fleet (cap integer, high_water integer, leased_most integer);
+                           reply text, code text, is_job boolean, job_id text, PRIMARY KEY (session, key));
+CREATE TEMP TABLE fleet (cap integer, high_water integer, leased_most integer, attempts_most integer, deaths_most integer);
 CREATE TEMP TABLE session AS SELECT DISTINCT ''::text AS session LIMIT 0;
 CREATE TEMP VIEW conversation AS
     SELECT c.session_id AS session, c.* FROM hansard.conversations c JOIN session ON session.session = c.session_id;
@@ -45,6 +45,8 @@ class Promise:
     told_at: float = None  # when the number of the turn was known
     reply: str = None
     code: str = None  # of the failure
+    is_job: bool = False  # None: it was asked live first, and then as a job
+    job_id: str = None
 
     def told(self, fate, turn):
         self.fate, self.turn = fate, turn
@@ -56,6 +58,8 @@ class Fleet:
     cap: int
     high_water: int  # calls that the model had at once
     leased_most: int  # permits that were seen in force at once
+    attempts_most: int  # that anything may take
+    deaths_most: int  # that a job in the queue was seen to have
 
 
 class Ledger:
@@ -79,6 +83,17 @@ class Ledger:
         promise.code = answer.json["code"]
         promise.told(FAILED, answer.json["turn"])
 
+    def queued(self, promise, answer):
+        promise.job_id = answer.json["job_id"]
+        promise.told(QUEUED, answer.json["turn"])
+
+    def ended(self, promise, job):
+        """job: what a caller was told of it, when it has ended."""
+        fate = {"completed": ANSWERED, "failed": FAILED, "cancelled": CANCELLED}[job["status"]]
+        promise.reply = job["response"]
+        promise.code = job["error"] and job["error"]["code"]
+        promise.told(fate, job["turn"])
+
     def found_strange(self, promise, what):
         with self._lock:
             self.strange.append((promise, what))
@@ -88,15 +103,19 @@ class Ledger:
         with self._lock:
             return collections.Counter(promise.fate for promise in self._promises)
 
+    def jobs_answered(self):
+        with self._lock:
+            return sum(promise.fate == ANSWERED and promise.job_id is not None for promise in self._promises)
+
     def sessions(self):
         with self._lock:
             return sorted({promise.session for promise in self._promises})
 
     def running(self, stack):
-        """Turns of these sessions that are not closed."""
+        """Turns of these sessions that have not ended."""
         return stack.value(
             "SELECT count(*) FROM hansard.turns t JOIN hansard.conversations c USING (conversation_id) "
-            "WHERE c.session_id = ANY (%s) AND t.state NOT IN ('completed', 'failed')",
+            "WHERE c.session_id = ANY (%s) AND t.state IN ('queued', 'running')",
             self.sessions(),
         )
 
@@ -109,7 +128,7 @@ class Ledger:
                 rows = [dataclasses.astuple(promise) for promise in self._promises]
                 execute_values(cursor, "INSERT INTO promise VALUES %s", rows, page_size=1000)
                 if fleet:
-                    cursor.execute("INSERT INTO fleet VALUES (%s, %s, %s)", dataclasses.astuple(fleet))
+                    execute_values(cursor, "INSERT INTO fleet VALUES %s", [dataclasses.astuple(fleet)])
                 cursor.execute(_FILLED)
                 found = {}
                 for invariant, query in INVARIANTS.items():

@@ -60,10 +60,14 @@ class Load:
             question += 1
             words = f"{self._words(rng)}{number}-{question} ü"
             promise = self._ledger.ask(rng.choice(self._sessions), f"{number}-{question}", words)
+            self._choose(promise, rng)
             while not self._ask(promise, rng):
                 if rng.random() < self._gives_up:
                     break
                 time.sleep(rng.uniform(0.01, 0.1))
+
+    def _choose(self, promise, rng):
+        """How it is to be asked; before it is."""
 
     def _ask(self, promise, rng):
         """Once. True: its fate is known."""
@@ -71,14 +75,18 @@ class Load:
         timeout = rng.uniform(0.01, 2) if hurries else self._timeout
         client = Client(self._place_of(rng), self._key, timeout=timeout)
         try:
-            answer = client.chat(promise.session, promise.words, key=promise.key)
+            answer, note = self._send(client, promise, rng)
         except TimeoutError:
             if not hurries:
                 self._ledger.found_strange(promise, f"no answer within {timeout} s")
             return False
         except (OSError, http.client.HTTPException):
             return False
-        return self._note(promise, answer)
+        return note(promise, answer)
+
+    def _send(self, client, promise, _rng):
+        """The answer, and who notes what it says."""
+        return client.chat(promise.session, promise.words, key=promise.key), self._note
 
     def _note(self, promise, answer):
         if answer.status == 200:
@@ -86,11 +94,15 @@ class Load:
                 self._ledger.found_strange(promise, answer.text)
             self._ledger.answered(promise, answer)
             return True
-        told = problem(answer)
-        if told in self.failures:
+        if problem(answer) in self.failures:
             self._ledger.failed(promise, answer)
             return True
-        if told not in self.refusals:
-            self._ledger.found_strange(promise, told)
-            return True
-        return False
+        return self._note_refusal(promise, answer)
+
+    def _note_refusal(self, promise, answer):
+        """True: there is nothing to wait for."""
+        told = problem(answer)
+        if told in self.refusals:
+            return False
+        self._ledger.found_strange(promise, told)
+        return True
