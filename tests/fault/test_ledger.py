@@ -1,5 +1,7 @@
 """The ledger itself: it has to see what it looks for. Each invariant is broken once, by hand."""
 
+import dataclasses
+
 import pytest
 
 from lib.ledger import INVARIANTS, Fleet, Ledger
@@ -7,6 +9,7 @@ from lib.ledger import INVARIANTS, Fleet, Ledger
 TURNS = 3
 TURN_2 = "conversation_id = (SELECT conversation_id FROM hansard.sessions WHERE session_id = %s) AND turn_no = 2"
 TURN_3 = TURN_2.replace("turn_no = 2", "turn_no = 3")
+JOB = TURN_2.replace("turn_no = 2", "turn_no = 4")
 QUESTION, ANSWER = f"{TURN_2} AND position = 1", f"{TURN_2} AND position = 2"
 COPY_ANSWER = f"""
     INSERT INTO hansard.messages
@@ -21,6 +24,11 @@ COPY_KEY = f"""
     INSERT INTO hansard.turns
     SELECT c.conversation_id, 1, 'failed', '1', sha256(''), gen_random_uuid(), NULL, NULL, 1, NULL, now(), NULL, now()
     FROM c"""
+
+QUEUE_AGAIN = """
+    INSERT INTO hansard.jobs (conversation_id, turn_no, session_key, limit_key, queued_at, is_ready)
+    SELECT conversation_id, 4, session_key, 'x', now(), false FROM hansard.sessions WHERE session_id = %s"""
+FLEET = Fleet(cap=3, high_water=3, leased_most=3, attempts_most=1, deaths_most=2)
 
 
 def turn_set(change, where):
@@ -52,16 +60,27 @@ DAMAGES = {
     "other context": (message_set("text = replace(text, 'echo 3', 'echo 1')", ANSWER), ["i3_the_model"]),
     "two conversations": (COPY_CONVERSATION, ["i2_a_session"]),
     "one key twice": (COPY_KEY, ["i2_one_key"]),
+    "job's answer lost": (f"DELETE FROM hansard.messages WHERE {JOB} AND position = 2", ["i1_answers", "i4_turns_have"]),
+    "job claimed too early": (turn_set("started_at = started_at - interval '1 hour'", JOB), ["i3_one_turn"]),
+    "job left queued": (turn_set("state = 'queued', finished_at = NULL", JOB), ["i4_no_turn"]),
+    "job left in the queue": (QUEUE_AGAIN, ["i5_no_job"]),
+    "job counted on": (session_set("jobs = 1"), ["i4_sessions"]),
+    "job never claimed": (turn_set("attempt = 0", JOB), ["i5_attempts"]),
+    "job given up too soon": (turn_set("state = 'failed', error_code = 'worker_lost'", JOB), ["i5_attempts"]),
 }
 
 
 @pytest.fixture
 def told(worker, caller, ledger, session):
-    """A ledger of a few answers."""
+    """A ledger of a few answers, the last one a job's."""
     at = caller.at(worker())
     for number in range(TURNS):
         promise = ledger.ask(session, str(number), f"words {number}")
         ledger.answered(promise, at.chat(session, promise.words, key=promise.key))
+    promise = ledger.ask(session, "job", "words")
+    promise.is_job = True
+    ledger.queued(promise, at.queue(session, promise.words, key=promise.key))
+    ledger.ended(promise, at.job(promise.job_id, wait=20).json)
     return ledger
 
 
@@ -79,7 +98,7 @@ def test_it_sees(stack, told, session, damage):
 
 def test_it_sees_a_failure_that_is_none(stack, told, session):
     promise = told.ask(session, "k", "w")
-    promise.told("failed", 4)
+    promise.told("failed", 5)
     assert list(told.violations(stack)) == ["i1_failures_are_stored"]
 
 
@@ -101,24 +120,52 @@ def test_it_sees_a_question_out_of_order(stack, told, session):
     assert list(told.violations(stack)) == ["i1_answers_are_stored", "i3_later_questions_are_later_turns"]
 
 
-@pytest.mark.parametrize("seen", [Fleet(3, 4, 3), Fleet(3, 3, 4)])
-def test_it_sees_too_many_calls(stack, told, seen):
-    assert list(told.violations(stack, seen)) == ["i9_calls_stay_within_the_cap"]
+@pytest.mark.parametrize("is_job, turn", [(True, 2), (False, 4)])
+def test_it_sees_a_job_of_another_kind(stack, told, is_job, turn):
+    """Acknowledged as a job and stored as a live turn, or the other way round."""
+    promise = told.promises()[turn - 1]
+    promise.is_job, promise.fate = is_job, "queued"
+    assert list(told.violations(stack)) == ["i1_jobs_are_stored"]
+    promise.is_job = None  # asked live and then as a job: it may be either
+    assert told.violations(stack) == {}
+
+
+def test_it_sees_a_job_that_is_none(stack, told, session):
+    told.ask(session, "k", "w").told("queued", 5)
+    assert list(told.violations(stack)) == ["i1_jobs_are_stored"]
+
+
+def test_it_sees_a_cancellation_that_is_none(stack, told, session):
+    job = told.promises()[-1]
+    job.fate = "cancelled"
+    assert list(told.violations(stack)) == ["i1_cancellations_are_stored"]
+    stack.sql(turn_set("state = 'cancelled'", JOB), session)
+    assert "i1_cancellations_are_stored" not in told.violations(stack)
+
+
+@pytest.mark.parametrize(
+    "seen, invariant",
+    [
+        ({"high_water": 4}, "i9_calls_stay_within_the_cap"),
+        ({"leased_most": 4}, "i9_calls_stay_within_the_cap"),
+        ({"attempts_most": 0}, "i5_attempts_are_bounded"),
+        ({"deaths_most": 3}, "i5_deaths_are_bounded"),
+    ],
+)
+def test_it_sees_too_many(stack, told, seen, invariant):
+    stack.sql("UPDATE hansard.workers SET permits = 0, permits_until = now()")
+    assert told.violations(stack, FLEET) == {}
+    assert list(told.violations(stack, dataclasses.replace(FLEET, **seen))) == [invariant]
 
 
 def test_it_sees_too_many_permits(stack, told):
     """In force now, of whatever worker."""
     stack.sql("UPDATE hansard.workers SET permits = 4, permits_until = now() + interval '1 minute'")
-    assert list(told.violations(stack, Fleet(3, 3, 3))) == ["i9_calls_stay_within_the_cap"]
-
-
-def test_all_that_is_allowed(stack, told):
-    stack.sql("UPDATE hansard.workers SET permits = 0, permits_until = now()")
-    assert told.violations(stack, Fleet(3, 3, 3)) == {}
+    assert list(told.violations(stack, FLEET)) == ["i9_calls_stay_within_the_cap"]
 
 
 def test_every_invariant_is_broken_here():
-    elsewhere = ["i1_failures", "i3_later", "i9_calls"]
+    elsewhere = ["i1_failures", "i1_jobs", "i1_cancellations", "i3_later", "i5_deaths", "i9_calls"]
     words = [word for _, words in DAMAGES.values() for word in words] + elsewhere
     assert [name for name in INVARIANTS if not any(name.startswith(word) for word in words)] == []
 

@@ -107,6 +107,11 @@ class Ledger:
         with self._lock:
             return sum(promise.fate == ANSWERED and promise.job_id is not None for promise in self._promises)
 
+    def promises(self):
+        """In the order in which they were asked."""
+        with self._lock:
+            return list(self._promises)
+
     def sessions(self):
         with self._lock:
             return sorted({promise.session for promise in self._promises})
