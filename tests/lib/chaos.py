@@ -30,7 +30,7 @@ LASTS = {
     MODEL_AWAY: (0.2, 2),
 }
 # How long a part is left alone after that: it has to start, PostgreSQL to recover, and there has to be some work to disturb.
-RESTS_S = {"pgbouncer": 4, "postgres": 10, "model": 1}
+RESTS_S = {"pgbouncer": 4, "postgres": 10, "model": 2}
 WORKER_RESTS_S = 3
 LONG_S = 60  # a run that has time for what takes long
 # So many of the workers that die or stand still are dead for others at once, not only when their patience has ended.
@@ -45,6 +45,7 @@ class Event:
     lasts: float
     hurries: bool
     status: int  # of a model that fails
+    every: int  # so-manieth call to it
 
 
 def _parts(kind, workers):
@@ -79,7 +80,8 @@ def plan(seed, seconds, workers):
             lasts = rng.uniform(*LASTS.get(kind, (0, 0)))
             part = rng.choice(free)
             busy_until[part] = at + lasts + RESTS_S.get(part, WORKER_RESTS_S)
-            events.append(Event(at, kind, part, lasts, rng.random() < HASTE, rng.choice([429, 500, 503])))
+            model = (rng.choice([429, 500, 503]), rng.choice([1, 2, 3]))
+            events.append(Event(at, kind, part, lasts, rng.random() < HASTE, *model))
     return events
 
 
@@ -158,6 +160,6 @@ class Chaos:
         self._stack.start(event.part)
 
     def _torment_model(self, event):
-        self._model.set({MODEL_STALLS: "stall", MODEL_AWAY: "away"}.get(event.kind, event.status))
+        self._model.trouble({MODEL_STALLS: "stall", MODEL_AWAY: "away"}.get(event.kind, event.status), event.every)
         time.sleep(event.lasts)
         self._model.set("well")

@@ -19,6 +19,7 @@ LOOK_S = 0.02
 @dataclasses.dataclass(eq=False)
 class _Call:
     caller: str
+    words: str
     connection: socket.socket
     began: float
     is_ghost: bool = False
@@ -39,11 +40,18 @@ class CountingModel(MoodyModel):
         """call_s: how long a call may take at most."""
         self._call_s = call_s
         self._present = set()
+        self._every = 1
         self.ghosts = 0
+        self.worst = []  # who was there at high water
         super().__init__("echo")
 
     def say(self, messages):
         return f"echo {len(messages)}: {messages[-1]['content']}"
+
+    def trouble(self, mood, every):
+        """Every so-manieth call comes in this mood, others go well."""
+        self._every = every
+        self.set(mood)
 
     def haunt(self, api_key):
         """The caller with this key is frozen, and will be killed: its calls are counted on."""
@@ -58,7 +66,10 @@ class CountingModel(MoodyModel):
         """Who has hung up is seen here and now: its caller may have begun another call since."""
         self._present -= {call for call in self._present if call.is_over(self._call_s)}
         self.in_flight = len(self._present)
-        self.high_water = max(self.high_water, self.in_flight)
+        if self.in_flight > self.high_water:
+            self.high_water = self.in_flight
+            now = time.monotonic()
+            self.worst = [(call.caller, call.words, now - call.began, call.is_ghost) for call in self._present]
 
     def _leave(self, call):
         if not call.is_ghost:
@@ -66,14 +77,15 @@ class CountingModel(MoodyModel):
             self._count()
 
     def _hear(self, body, handler):
-        delay = re.search(r"\[\[delay (\d+)\]\]", body["messages"][-1]["content"])
-        call = _Call(handler.headers["Authorization"], handler.connection, time.monotonic())
+        words = body["messages"][-1]["content"]
+        delay = re.search(r"\[\[delay (\d+)\]\]", words)
+        call = _Call(handler.headers["Authorization"], words, handler.connection, time.monotonic())
         ready_at = call.began + (int(delay[1]) / 1000 if delay else 0)
         with self._changed:
             self.calls += 1
             self._present.add(call)
             self._count()
-            mood = self._mood
+            mood = self._mood if self.calls % self._every == 0 else "well"
             while mood != "away" and (mood == self._mood == "stall" or time.monotonic() < ready_at):
                 self._changed.wait(LOOK_S)
                 if call.has_hung_up():
