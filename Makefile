@@ -182,7 +182,7 @@ bench: ## measure against pgbench and a FastAPI + Redis peer
 
 # ---- testing -------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-sql test-e2e test-fault test-kills test-tampering test-asan test-tsan fuzz
+.PHONY: test test-unit test-sql test-e2e test-fault test-kills chaos test-tampering test-asan test-tsan fuzz
 test: ## install, build and run every test; the last line is the sum
 	@scripts/deps.sh
 	@$(BUILD) all unit-programs
@@ -219,6 +219,14 @@ N ?= 1000
 test-tampering: all ## N (1000) changes to the record at random places: each is found
 	@TAMPERINGS=$(N) HANSARD_BIN=$(CURDIR)/$(B)/hansard DEMO_LLM_BIN=$(CURDIR)/$(B)/demo-llm \
 		$(PYTEST) tests/fault/test_tampering.py
+
+CHAOS_SECONDS ?= 300
+chaos: ## CHAOS_SECONDS (300) of kills, pauses, restarts and a moody model; CHAOS_SEED repeats a plan
+	@$(BUILD) FAILPOINTS=1 all
+	@CHAOS_SECONDS=$(CHAOS_SECONDS) $(if $(CHAOS_SEED),CHAOS_SEED=$(CHAOS_SEED)) \
+		HANSARD_BIN=$(CURDIR)/build/failpoints/hansard \
+		DEMO_LLM_BIN=$(CURDIR)/build/failpoints/demo-llm \
+		$(PYTEST) tests/fault/test_chaos.py
 
 test-asan: ## unit and end-to-end tests under AddressSanitizer and UBSan
 	@$(BUILD) SAN=address,undefined all unit-programs

@@ -61,8 +61,9 @@ def seed():
 class TormentedStack(Stack):
     """It knows what was done to it."""
 
-    def __init__(self, **words):
-        super().__init__(workers=0, **words)
+    def __init__(self, workers=0, **words):
+        super().__init__(workers, **words)
+        self._parts = (*PARTS, *(f"worker{n}" for n in range(1, workers + 1)))
         self._tormented = set()
 
     def stop(self, part):
@@ -75,7 +76,7 @@ class TormentedStack(Stack):
 
     def heal(self):
         """Everything goes on that was frozen, and runs that was stopped."""
-        for part in (part for part in PARTS if part in self._tormented):
+        for part in (part for part in self._parts if part in self._tormented):
             self.do("kill", part, "CONT", check=False)
             self.start(part)
         self._tormented.clear()
@@ -88,8 +89,8 @@ def stack_settings():
 
 
 @contextlib.contextmanager
-def running_stack(settings):
-    running = TormentedStack(stack=settings).up()
+def running_stack(settings, workers=0, **of_workers):
+    running = TormentedStack(workers, stack=settings, **of_workers).up()
     try:
         running.make_tier("unlimited", None, 1000000)
         yield running

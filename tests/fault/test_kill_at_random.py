@@ -6,7 +6,6 @@ and lets true time pass where a short one sets clocks back.
 """
 
 import collections
-import contextlib
 import os
 import random
 import signal
@@ -17,6 +16,7 @@ import psycopg2
 
 from lib.load import Load
 from lib.program import PATIENCE
+from lib.settle import close_what_was_left
 from lib.wait import until
 
 KILLS = int(os.environ.get("FAULT_KILLS", "20"))
@@ -103,24 +103,6 @@ def victims(rng):
         yield from rng.sample(deaths, len(deaths))
 
 
-def close_what_was_left(stack, ledger, workers):
-    """Turns that nobody repeats are closed by the workers that live: 25 to 40 s after the last sign of the dead one. In
-    a short run that time is made to pass."""
-    alive = [f"127.0.0.1:{running.port}" for running in workers]
-    latest = "SELECT DISTINCT ON (name) worker_id FROM hansard.workers ORDER BY name, started_at DESC"
-    dead = f"(worker_id NOT IN ({latest}) OR name <> ALL (%s))"
-
-    def is_closed():
-        if not IS_LONG:
-            minute = "interval '1 minute'"
-            stack.sql(f"UPDATE hansard.workers SET heartbeat_at = heartbeat_at - {minute} WHERE {dead}", alive)
-            stack.sql(f"UPDATE hansard.workers SET lost_at = lost_at - {minute} WHERE {dead}", alive)
-        return ledger.running(stack) == 0
-
-    with contextlib.suppress(AssertionError):  # what is left is for the ledger to tell, with all the rest
-        until(is_closed, seconds=60, every=0.2)
-
-
 def test_nothing_that_was_told_is_lost(stack, worker, key, model, ledger, silence, session, seed, tell):
     print(f"FAULT_SEED={seed}")
     rng = random.Random(seed)
@@ -150,7 +132,7 @@ def test_nothing_that_was_told_is_lost(stack, worker, key, model, ledger, silenc
         load.abort()
         raise
     lasted = time.monotonic() - began
-    close_what_was_left(stack, ledger, workers)
+    close_what_was_left(stack, ledger, [f"127.0.0.1:{running.port}" for running in workers], hurries=not IS_LONG)
 
     counts = ledger.counts()
     tell(f"FAULT_SEED={seed}: {KILLS} kills in {lasted:.0f} s ({', '.join(f'{n} {v}' for v, n in killed.items())})")

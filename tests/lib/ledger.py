@@ -1,18 +1,28 @@
-"""Ledger: what callers asked and were told, and whether the database holds it: invariants in SQL that give no row."""
+"""Ledger: what callers asked and were told, and whether the database holds it: tests/fault/invariants, a file each, which
+have to give no row.
+
+They read, beside the database: promise, what the ledger holds; conversation, turn, message: rows of hansard's tables that
+belong to sessions of the ledger, with session, the session's id; fleet: the cap of the fleet and what was seen of it.
+"""
 
 import collections
 import dataclasses
 import threading
+import time
 
 from psycopg2.extras import NamedTupleCursor, execute_values
 
+from lib.program import ROOT
+
 # What became of a question, as far as its caller knows.
-OPEN, ANSWERED, FAILED = "open", "answered", "failed"
+OPEN, QUEUED, ANSWERED, FAILED, CANCELLED = "open", "queued", "answered", "failed", "cancelled"
 SHOWN_ROWS = 5
+INVARIANTS = {file.stem: file.read_text() for file in sorted((ROOT / "tests/fault/invariants").glob("*.sql"))}
 
 _BEGIN = """
-CREATE TEMP TABLE promise (session text, key text, words text, fate text, turn integer, reply text,
-                           PRIMARY KEY (session, key));
+CREATE TEMP TABLE promise (session text, key text, words text, asked_at float8, fate text, turn integer, told_at float8,
+                           reply text, code text, is_job boolean, job_id text, PRIMARY KEY (session, key));
+CREATE TEMP TABLE fleet (cap integer, high_water integer, leased_most integer, attempts_most integer, deaths_most integer);
 CREATE TEMP TABLE session AS SELECT DISTINCT ''::text AS session LIMIT 0;
 CREATE TEMP VIEW conversation AS
     SELECT c.session_id AS session, c.* FROM hansard.conversations c JOIN session ON session.session = c.session_id;
@@ -23,85 +33,33 @@ CREATE TEMP VIEW message AS
 """
 _FILLED = "INSERT INTO session SELECT DISTINCT session FROM promise; ANALYZE promise; ANALYZE session"
 
-INVARIANTS = {
-    "I1: an answer that a caller got is stored, under its key and number": """
-        SELECT p.* FROM promise p WHERE p.fate = 'answered' AND NOT EXISTS (
-            SELECT FROM turn t JOIN message m USING (conversation_id, turn_no)
-            WHERE t.session = p.session AND t.idempotency_key = p.key AND t.turn_no = p.turn AND t.state = 'completed'
-              AND m.position = 2 AND m.text = p.reply)""",
-    "a failure that a caller was told of is stored": """
-        SELECT p.* FROM promise p WHERE p.fate = 'failed' AND NOT EXISTS (
-            SELECT FROM turn t WHERE t.session = p.session AND t.idempotency_key = p.key AND t.turn_no = p.turn
-                                 AND t.state = 'failed' AND t.error_code = 'worker_lost')""",
-    "I2: one key is one turn": """
-        SELECT t.session, t.idempotency_key FROM turn t GROUP BY 1, 2 HAVING count(*) > 1""",
-    "every turn is a question that was asked, in its words": """
-        SELECT t.session, t.turn_no, m.text, p.words
-        FROM turn t
-        LEFT JOIN message m ON m.conversation_id = t.conversation_id AND m.turn_no = t.turn_no AND m.position = 1
-        LEFT JOIN promise p ON p.session = t.session AND p.key = t.idempotency_key
-        WHERE m.text IS DISTINCT FROM p.words OR p.words IS NULL""",
-    "a session is one conversation": """
-        SELECT c.session FROM conversation c GROUP BY 1 HAVING count(*) > 1""",
-    "I3: turns are numbered from 1 without a gap": """
-        SELECT t.session, min(t.turn_no), max(t.turn_no), count(*) FROM turn t GROUP BY t.session, t.conversation_id
-        HAVING min(t.turn_no) <> 1 OR max(t.turn_no) <> count(*)""",
-    "I3: a turn begins when the one before has ended": """
-        SELECT * FROM (SELECT t.session, t.turn_no, t.accepted_at,
-                              lag(t.finished_at) OVER (PARTITION BY t.conversation_id ORDER BY t.turn_no) AS before
-                       FROM turn t) AS x
-        WHERE x.accepted_at < x.before""",
-    "I4: a turn has one question, and one answer if it is completed, else none": """
-        SELECT t.session, t.turn_no, t.state, string_agg(m.position || m.role::text, ' ' ORDER BY m.position)
-        FROM turn t LEFT JOIN message m USING (conversation_id, turn_no)
-        GROUP BY t.session, t.conversation_id, t.turn_no, t.state
-        HAVING string_agg(m.position || m.role::text, ' ' ORDER BY m.position)
-               IS DISTINCT FROM CASE t.state WHEN 'completed' THEN '1user 2assistant' ELSE '1user' END""",
-    "I4: a message belongs to a turn": """
-        SELECT m.session, m.turn_no FROM message m LEFT JOIN turn t USING (conversation_id, turn_no)
-        WHERE t.turn_no IS NULL""",
-    "I4: no turn is left running": """
-        SELECT t.session, t.turn_no, t.state, t.worker_id FROM turn t WHERE t.state NOT IN ('completed', 'failed')""",
-    "a session's row says what its turns say": """
-        SELECT s.session_id, s.open_turn, s.next_turn, s.unanswered, t.turns, t.failed
-        FROM session JOIN hansard.sessions s ON s.session_id = session.session
-        JOIN (SELECT t.conversation_id, count(*) AS turns, count(*) FILTER (WHERE t.state = 'failed') AS failed
-              FROM turn t GROUP BY 1) AS t USING (conversation_id)
-        WHERE s.open_turn IS NOT NULL OR s.open_worker IS NOT NULL OR s.next_turn <> t.turns + 1
-           OR s.unanswered <> t.failed""",
-    "I6: every chain hash follows from the one before": """
-        SELECT * FROM (
-            SELECT m.session, m.turn_no, m.position, m.chain_hash AS kept, hansard.chain_hash(
-                       lag(m.chain_hash, 1, hansard.chain_start(m.conversation_id, c.session_key, c.created_at))
-                           OVER (PARTITION BY m.conversation_id ORDER BY m.turn_no, m.position),
-                       m.conversation_id, m.turn_no, m.position, m.role::text, m.created_at,
-                       hansard.text_hash(m.salt, m.text)) AS computed
-            FROM message m JOIN conversation c USING (conversation_id)) AS x
-        WHERE x.kept <> x.computed""",
-    "I6: the head of the chain is its last hash": """
-        SELECT s.session_id FROM session JOIN hansard.sessions s ON s.session_id = session.session
-        WHERE s.chain_head <> (SELECT m.chain_hash FROM message m WHERE m.conversation_id = s.conversation_id
-                               ORDER BY m.turn_no DESC, m.position DESC LIMIT 1)""",
-    # demo-llm says how many messages it was shown: the newest answered turns, 40 messages at most, and the question.
-    "the model saw the turns before, and nothing else": """
-        SELECT t.session, t.turn_no, m.text, t.answered_before
-        FROM (SELECT t.*, count(*) FILTER (WHERE t.state = 'completed')
-                              OVER (PARTITION BY t.conversation_id ORDER BY t.turn_no) - 1 AS answered_before
-              FROM turn t) AS t
-        JOIN message m USING (conversation_id, turn_no)
-        WHERE m.position = 2
-          AND m.text NOT LIKE 'echo ' || 1 + 2 * least(t.answered_before, 20) || ': %'""",
-}
-
 
 @dataclasses.dataclass
 class Promise:
     session: str
     key: str
     words: str
+    asked_at: float
     fate: str = OPEN
     turn: int = None
+    told_at: float = None  # when the number of the turn was known
     reply: str = None
+    code: str = None  # of the failure
+    is_job: bool = False  # None: it was asked live first, and then as a job
+    job_id: str = None
+
+    def told(self, fate, turn):
+        self.fate, self.turn = fate, turn
+        self.told_at = self.told_at or time.monotonic()
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+    cap: int
+    high_water: int  # calls that the model had at once
+    leased_most: int  # permits that were seen in force at once
+    attempts_most: int  # that anything may take
+    deaths_most: int  # that a job in the queue was seen to have
 
 
 class Ledger:
@@ -112,16 +70,29 @@ class Ledger:
 
     def ask(self, session, key, words):
         """Written down before the question is sent."""
-        promise = Promise(session, key, words)
+        promise = Promise(session, key, words, time.monotonic())
         with self._lock:
             self._promises.append(promise)
         return promise
 
     def answered(self, promise, answer):
-        promise.fate, promise.turn, promise.reply = ANSWERED, answer.turn, answer.text
+        promise.reply = answer.text
+        promise.told(ANSWERED, answer.turn)
 
     def failed(self, promise, answer):
-        promise.fate, promise.turn = FAILED, answer.json["turn"]
+        promise.code = answer.json["code"]
+        promise.told(FAILED, answer.json["turn"])
+
+    def queued(self, promise, answer):
+        promise.job_id = answer.json["job_id"]
+        promise.told(QUEUED, answer.json["turn"])
+
+    def ended(self, promise, job):
+        """job: what a caller was told of it, when it has ended."""
+        fate = {"completed": ANSWERED, "failed": FAILED, "cancelled": CANCELLED}[job["status"]]
+        promise.reply = job["response"]
+        promise.code = job["error"] and job["error"]["code"]
+        promise.told(fate, job["turn"])
 
     def found_strange(self, promise, what):
         with self._lock:
@@ -132,17 +103,28 @@ class Ledger:
         with self._lock:
             return collections.Counter(promise.fate for promise in self._promises)
 
-    def running(self, stack):
-        """Turns of these sessions that are not closed."""
+    def jobs_answered(self):
         with self._lock:
-            sessions = list({promise.session for promise in self._promises})
+            return sum(promise.fate == ANSWERED and promise.job_id is not None for promise in self._promises)
+
+    def promises(self):
+        """In the order in which they were asked."""
+        with self._lock:
+            return list(self._promises)
+
+    def sessions(self):
+        with self._lock:
+            return sorted({promise.session for promise in self._promises})
+
+    def running(self, stack):
+        """Turns of these sessions that have not ended."""
         return stack.value(
             "SELECT count(*) FROM hansard.turns t JOIN hansard.conversations c USING (conversation_id) "
-            "WHERE c.session_id = ANY (%s) AND t.state NOT IN ('completed', 'failed')",
-            sessions,
+            "WHERE c.session_id = ANY (%s) AND t.state IN ('queued', 'running')",
+            self.sessions(),
         )
 
-    def violations(self, stack):
+    def violations(self, stack, fleet=None):
         """{invariant: rows that break it}; when nobody asks any more."""
         connection = stack.connect()
         try:
@@ -150,6 +132,8 @@ class Ledger:
                 cursor.execute(_BEGIN)
                 rows = [dataclasses.astuple(promise) for promise in self._promises]
                 execute_values(cursor, "INSERT INTO promise VALUES %s", rows, page_size=1000)
+                if fleet:
+                    execute_values(cursor, "INSERT INTO fleet VALUES %s", [dataclasses.astuple(fleet)])
                 cursor.execute(_FILLED)
                 found = {}
                 for invariant, query in INVARIANTS.items():
@@ -160,8 +144,8 @@ class Ledger:
         finally:
             connection.close()
 
-    def check(self, stack):
-        found = self.violations(stack)
+    def check(self, stack, fleet=None):
+        found = self.violations(stack, fleet)
         if self.strange:
             found["nobody is told what is not in the book"] = (len(self.strange), self.strange[:SHOWN_ROWS])
         assert not found, found

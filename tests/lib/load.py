@@ -18,11 +18,18 @@ def short_words(rng):
 
 
 class Load:
-    def __init__(self, ledger, place_of, key, sessions, seed, words=short_words, gives_up=0.0, timeout=35):
+    # After which a question is repeated; and what became of a turn that came to nothing.
+    refusals = {(503, "database_unavailable"), (503, "draining"), (409, "conversation_busy")}
+    failures = {(502, "worker_lost")}
+
+    def __init__(
+        self, ledger, place_of, key, sessions, seed, words=short_words, gives_up=0.0, hurries=0.0, timeout=35
+    ):
         """place_of(rng): where to ask now; words(rng): how a question begins; gives_up: how likely a caller is not to
-        repeat a question; timeout: who has no answer and no broken connection by then hangs."""
+        repeat a question; hurries: how likely he is not to wait for his answer, but to ask again; timeout: who has no
+        answer and no broken connection by then hangs."""
         self._ledger, self._place_of, self._key, self._sessions = ledger, place_of, key, sessions
-        self._seed, self._words, self._gives_up = seed, words, gives_up
+        self._seed, self._words, self._gives_up, self._hurries = seed, words, gives_up, hurries
         self._timeout = timeout * PATIENCE
         self._is_over = threading.Event()
         self._callers = []
@@ -53,22 +60,33 @@ class Load:
             question += 1
             words = f"{self._words(rng)}{number}-{question} ü"
             promise = self._ledger.ask(rng.choice(self._sessions), f"{number}-{question}", words)
+            self._choose(promise, rng)
             while not self._ask(promise, rng):
                 if rng.random() < self._gives_up:
                     break
                 time.sleep(rng.uniform(0.01, 0.1))
 
+    def _choose(self, promise, rng):
+        """How it is to be asked; before it is."""
+
     def _ask(self, promise, rng):
         """Once. True: its fate is known."""
-        client = Client(self._place_of(rng), self._key, timeout=self._timeout)
+        hurries = rng.random() < self._hurries
+        timeout = rng.uniform(0.01, 2) if hurries else self._timeout
+        client = Client(self._place_of(rng), self._key, timeout=timeout)
         try:
-            answer = client.chat(promise.session, promise.words, key=promise.key)
+            answer, note = self._send(client, promise, rng)
         except TimeoutError:
-            self._ledger.found_strange(promise, f"no answer within {self._timeout} s")
+            if not hurries:
+                self._ledger.found_strange(promise, f"no answer within {timeout} s")
             return False
         except (OSError, http.client.HTTPException):
             return False
-        return self._note(promise, answer)
+        return note(promise, answer)
+
+    def _send(self, client, promise, _rng):
+        """The answer, and who notes what it says."""
+        return client.chat(promise.session, promise.words, key=promise.key), self._note
 
     def _note(self, promise, answer):
         if answer.status == 200:
@@ -76,11 +94,15 @@ class Load:
                 self._ledger.found_strange(promise, answer.text)
             self._ledger.answered(promise, answer)
             return True
-        told = problem(answer)
-        if told == (502, "worker_lost"):
+        if problem(answer) in self.failures:
             self._ledger.failed(promise, answer)
             return True
-        if told not in ((503, "database_unavailable"), (503, "draining"), (409, "conversation_busy")):
-            self._ledger.found_strange(promise, told)
-            return True
-        return False
+        return self._note_refusal(promise, answer)
+
+    def _note_refusal(self, promise, answer):
+        """True: there is nothing to wait for."""
+        told = problem(answer)
+        if told in self.refusals:
+            return False
+        self._ledger.found_strange(promise, told)
+        return True

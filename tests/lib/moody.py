@@ -40,18 +40,7 @@ class MoodyModel:
 
             def do_POST(self):  # the name is http.server's
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with outer._changed:
-                    outer.calls += 1
-                    outer.models.append(body["model"])
-                    outer.in_flight += 1
-                    outer.high_water = max(outer.high_water, outer.in_flight)
-                    mood = outer._mood
-                    outer._changed.wait_for(lambda: mood != "stall" or outer._mood != "stall")
-                try:
-                    self._answer(mood, body)
-                finally:
-                    with outer._changed:
-                        outer.in_flight -= 1
+                self._answer(outer._hear(body, self), body)
 
             def do_GET(self):
                 with outer._changed:
@@ -67,8 +56,7 @@ class MoodyModel:
                 if mood != "well":
                     self._reply({"error": {"message": "not in the mood"}}, mood)
                     return
-                words = body["messages"][-1]["content"] if body else ""
-                message = {"role": "assistant", "content": f"{outer.name}: {words}"}
+                message = {"role": "assistant", "content": outer.say(body["messages"]) if body else ""}
                 self._reply(
                     {
                         "object": "chat.completion",
@@ -90,6 +78,21 @@ class MoodyModel:
                 pass
 
         return Handler
+
+    def say(self, messages):
+        return f"{self.name}: {messages[-1]['content']}"
+
+    def _hear(self, body, _handler):
+        """A call comes in; the mood to answer it in, once it is time to."""
+        with self._changed:
+            self.calls += 1
+            self.models.append(body["model"])
+            self.in_flight += 1
+            self.high_water = max(self.high_water, self.in_flight)
+            mood = self._mood
+            self._changed.wait_for(lambda: mood != "stall" or self._mood != "stall")
+            self.in_flight -= 1
+            return mood
 
     def set_for_new_calls(self, mood):
         """Calls that hang go on hanging."""

@@ -86,6 +86,9 @@ class Stack:
     def pid(self, part):
         return int(self.do("pid", part))
 
+    def is_running(self, part):
+        return bool(self.do("pid", part, check=False))
+
     def log(self, part):
         return f"{self.folder}/log/{part}.log"
 
