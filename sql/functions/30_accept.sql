@@ -245,6 +245,13 @@ BEGIN
                                  AND p.turn_no = d.turn_no - 1 LIMIT 1) AS p ON true
             ORDER BY d.item
         ) AS c;
+        -- Nor while we waited for callers: to begin it now would be to wait for who changes it, and he may wait for us. From here
+        -- on nobody can who would.
+        IF EXISTS (SELECT FROM unnest(drafts) d
+                   CROSS JOIN LATERAL (SELECT FROM hansard.sessions s
+                                       WHERE NOT d.has_session AND s.session_key = d.session_key LIMIT 1) AS s) THEN
+            RAISE EXCEPTION 'a session has begun meanwhile' USING ERRCODE = 'unique_violation';
+        END IF;
         IF EXISTS (SELECT FROM unnest(allowances) a WHERE a.refusal IS NOT NULL) THEN
             refusals := ARRAY(SELECT coalesce(a.refusal, refusals[a.item])
                               FROM unnest(allowances) WITH ORDINALITY AS a (refusal, tokens_limit, tokens_remaining, reset_ms,

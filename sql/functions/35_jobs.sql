@@ -81,11 +81,8 @@ BEGIN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'HS503';
     END IF;
     IF known IS NOT NULL THEN
-        -- Waits for their sessions, for nobody would look again.
-        PERFORM FROM hansard.sessions s
-        WHERE s.session_key = ANY (ARRAY(SELECT j.session_key FROM hansard.jobs j
-                                         WHERE j.worker_id = worker AND j.conversation_id <> ALL (known)))
-        ORDER BY s.session_key FOR UPDATE;
+        -- All of them now, for nobody would look again.
+        PERFORM hansard.lock_jobs(worker, known);
         PERFORM hansard.requeue_jobs(worker, false, known);
     END IF;
     -- At most one job of a session is ready.
@@ -186,6 +183,24 @@ $$;
 COMMENT ON FUNCTION hansard.hand_back(uuid[], bytea[], uuid[], integer[], integer[], text[]) IS
     'Puts running jobs back into the queue, to the place they had: those elements whose state is queued, if worker and attempt '
     'are theirs. The items that were. The sessions are locked by the caller.';
+
+CREATE OR REPLACE FUNCTION hansard.lock_jobs(worker uuid, kept uuid[] DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+BEGIN
+    PERFORM FROM hansard.sessions s
+    WHERE s.session_key = ANY (ARRAY(SELECT j.session_key FROM hansard.jobs j
+                                     WHERE j.worker_id = worker AND j.conversation_id <> ALL (kept)))
+    ORDER BY s.session_key FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION hansard.lock_jobs(uuid, uuid[]) IS
+    'Waits for the sessions of the jobs that a worker runs, so that requeue_jobs passes none over. To be called before anything '
+    'else is locked. Jobs of conversations to be kept do not matter.';
 
 CREATE OR REPLACE FUNCTION hansard.requeue_jobs(dead uuid, is_death boolean, kept uuid[] DEFAULT '{}') RETURNS integer
 LANGUAGE plpgsql VOLATILE

@@ -216,6 +216,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM hansard.lock_jobs(worker); -- what were left would be found later, and count as a death
     UPDATE hansard.workers w
     SET lost_at = clock_timestamp(), permits_until = clock_timestamp()
     WHERE w.worker_id = leave.worker AND w.lost_at IS NULL;

@@ -150,6 +150,19 @@ def requeue_then_claim():
     assert is_whole(session)
 
 
+@story("a worker leaves while the session of its job is locked: it waits, for what it left would count as a death")
+def leave_waits():
+    a, b, session = Worker(), Worker(), new_session()
+    b.enqueue(session)
+    assert len(a.claim()) == 1
+    b.begin().enqueue(session)
+    leaving = a.start(a.leave).waits_for(b)
+    b.commit()
+    assert leaving.result() == 0
+    assert job_rows(session) == [(1, True, None, 0), (2, False, None, 0)]
+    assert watcher().value("SELECT count(*) FROM hansard.workers WHERE worker_id = %s", a.id) == 0
+
+
 @story("a worker takes back what it does not know of, while the session is locked: it waits, for nobody would look again")
 def lost_reply():
     a, b, session = Worker(), Worker(), new_session()

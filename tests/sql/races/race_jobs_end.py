@@ -169,4 +169,23 @@ def cancel_and_erase():
     assert caller.counted() == (0, 0, 202)
 
 
+@story("a session begins, and its job is cancelled, while another job waits to begin it: that one is told to ask again")
+def begun_meanwhile():
+    caller = Caller(tokens=10_000)
+    a, b, c, d, session = Worker(), Worker(), Worker(), Worker(), new_session()
+    a.turn(new_session(), caller=caller)
+    job = a.begin().enqueue(session, caller=caller)
+    b.begin()
+    next_one = b.start(lambda: b.enqueue(new_session(), caller=caller)).waits_for(a)
+    late = c.start(lambda: c.enqueue(session, caller=caller)).waits_for(b)
+    a.commit()
+    assert next_one.result().outcome == "queued"
+    late.waits_for(b)
+    cancel = d.start(lambda: d.cancel(job, caller)).waits_for(c)
+    b.commit()
+    assert late.sqlstate() == "23505"
+    assert cancel.result() == "cancelled"
+    assert c.enqueue(session, caller=caller).turn_no == 2
+
+
 run()

@@ -191,9 +191,9 @@ class Worker(Connection):
             job.turn_no,
         )
 
-    def turn(self, session, words="hello", answer="hi there"):
+    def turn(self, session, words="hello", answer="hi there", caller=None):
         """One turn from question to answer."""
-        turn = self.accept(session, words=words)
+        turn = self.accept(session, words=words, caller=caller)
         assert (turn.outcome, self.finish(turn, answer=answer)) == ("accepted", "finished"), turn
         return turn
 
