@@ -93,8 +93,8 @@ static void let_last_ones_in(const struct server *s)
 void server_leave(struct server *s, int64_t until_ms)
 {
     let_last_ones_in(s);
-    watch_stop(core_watch(s->core)); /* who waits for a job would keep his connection until then */
     ask_all(s, LOOP_LEAVING);
+    watch_stop(core_watch(s->core)); /* who waits for a job would keep his connection until then */
     close(s->listen_fd);
     s->listen_fd = -1;
     for (size_t i = 0; i < s->loop_count; i++)
