@@ -97,9 +97,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.read_conversation(bytea, text, integer, integer, integer, uuid) IS
-    'One page of a session''s current conversation, or of the one named, as JSON: the turns after a number, at most so many, of at most so many '
-    'bytes of text (one turn always fits); next_after is NULL on the last page. HS401: unknown or revoked key. '
-    'HS404: no such session of this caller.';
+    'One page of a session''s current conversation, or of the one named, as JSON: the turns after a number, at most so '
+    'many, of at most so many bytes of text (one turn always fits); next_after is NULL on the last page. HS401: unknown '
+    'or revoked key. HS404: no such session of this caller.';
 GRANT EXECUTE ON FUNCTION hansard_api.read_conversation(bytea, text, integer, integer, integer, uuid) TO hansard_app;
 
 CREATE OR REPLACE FUNCTION hansard_api.list_conversations(of_key bytea, after_id uuid, most integer) RETURNS text
@@ -149,8 +149,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.list_conversations(bytea, uuid, integer) IS
-    'One page of a caller''s conversations, past ones too, oldest first, as JSON: those after an id, so many at most; next_after is NULL on '
-    'the last page. Erased ones are not there any more. HS401: unknown or revoked key; who has none has no list.';
+    'One page of a caller''s conversations, past ones too, oldest first, as JSON: those after an id, so many at most; '
+    'next_after is NULL on the last page. Erased ones are not there any more. HS401: unknown or revoked key; who has '
+    'none has no list.';
 GRANT EXECUTE ON FUNCTION hansard_api.list_conversations(bytea, uuid, integer) TO hansard_app;
 
 -- For operators -----------------------------------------------------------------------------------------------------------
@@ -206,8 +207,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_admin.export_user(text, uuid, integer, integer, integer) IS
-    'One page of everything a user said and was answered, a JSON object for each turn, oldest conversation first: the turns after '
-    'that one of that conversation, at most so many, of at most so many bytes of text (one turn always fits). No row: the end. '
-    'HS404: no such user.';
+    'One page of everything a user said and was answered, a JSON object for each turn, oldest conversation first: the '
+    'turns after that one of that conversation, at most so many, of at most so many bytes of text (one turn always '
+    'fits). No row: the end. HS404: no such user.';
 
 RESET ROLE;

@@ -1,5 +1,5 @@
--- Forgetting: takes words out of the record, and whatever else a caller has said or is known by. Rows, times and hashes stay,
--- so the chain can be checked as before.
+-- Forgetting: takes words out of the record, and whatever else a caller has said or is known by. Rows, times and hashes
+-- stay, so the chain can be checked as before.
 
 SET LOCAL ROLE hansard_owner;
 
@@ -36,8 +36,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.blank_turns(uuid[], timestamptz[]) IS
-    'Takes texts, salts, addresses, fingerprints and idempotency keys out of the turns of these conversations that ended before '
-    'the time given for each. How many turns, and how many messages. The caller has locked their sessions.';
+    'Takes texts, salts, addresses, fingerprints and idempotency keys out of the turns of these conversations that ended '
+    'before the time given for each. How many turns, and how many messages. The caller has locked their sessions.';
 
 CREATE OR REPLACE FUNCTION hansard.erase_conversations(session_keys bytea[], wanted uuid[]) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
@@ -103,9 +103,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.erase_conversations(bytea[], uuid[]) IS
-    'Erases conversations of these sessions: those named, or all of them (NULL). Locks the sessions, cancels turns that are '
-    'open, deletes the sessions whose current conversation it was, blanks turns and messages. How many rows of each kind, and '
-    'which conversations; NULL: there was nothing to erase. Whoever calls it notes the event.';
+    'Erases conversations of these sessions: those named, or all of them (NULL). Locks the sessions, cancels turns that '
+    'are open, deletes the sessions whose current conversation it was, blanks turns and messages. How many rows of each '
+    'kind, and which conversations; NULL: there was nothing to erase. Whoever calls it notes the event.';
 
 CREATE OR REPLACE FUNCTION hansard_api.erase_conversation(of_key bytea, session text, request text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -127,8 +127,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.erase_conversation(bytea, text, text) IS
-    'Takes the words of all conversations of a session out of the record: hansard.erase_conversations. Says how many rows of '
-    'each kind, as JSON. HS401: unknown or revoked key. HS404: no such session of this caller.';
+    'Takes the words of all conversations of a session out of the record: hansard.erase_conversations. Says how many '
+    'rows of each kind, as JSON. HS401: unknown or revoked key. HS404: no such session of this caller.';
 GRANT EXECUTE ON FUNCTION hansard_api.erase_conversation(bytea, text, text) TO hansard_app;
 
 -- For operators -----------------------------------------------------------------------------------------------------------
@@ -191,8 +191,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.erase_some(uuid, bytea, integer) IS
-    'Erases the oldest conversations of a session, or of all sessions of a user (NULL), of about so many turns together, and notes it. '
-    'How many rows of each kind, and whether nothing is left.';
+    'Erases the oldest conversations of a session, or of all sessions of a user (NULL), of about so many turns together, '
+    'and notes it. How many rows of each kind, and whether nothing is left.';
 
 CREATE OR REPLACE FUNCTION hansard_admin.erase_session(user_name text, session text, most integer)
 RETURNS TABLE (conversations integer, turns integer, messages integer, cancelled integer, is_done boolean)
@@ -213,8 +213,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_admin.erase_session(text, text, integer) IS
-    'Erases a session of a user (NULL: of callers without a key), about so many turns a call; to be called until it is done. '
-    'HS404: no such user, or nothing of that session to erase.';
+    'Erases a session of a user (NULL: of callers without a key), about so many turns a call; to be called until it is '
+    'done. HS404: no such user, or nothing of that session to erase.';
 
 CREATE OR REPLACE FUNCTION hansard_admin.erase_user(user_name text, with_account boolean, most integer)
 RETURNS TABLE (conversations integer, turns integer, messages integer, cancelled integer, is_done boolean)
@@ -255,7 +255,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_admin.erase_user(text, boolean, integer) IS
-    'Erases all sessions of a user, about so many turns a call; to be called until it is done. With his account: his keys are '
-    'revoked at first, and in the end, 6 seconds later at the earliest, his name is replaced by "erased-" and his id. HS404: no such user.';
+    'Erases all sessions of a user, about so many turns a call; to be called until it is done. With his account: his '
+    'keys are revoked at first, and in the end, 6 seconds later at the earliest, his name is replaced by "erased-" and '
+    'his id. HS404: no such user.';
 
 RESET ROLE;

@@ -1,10 +1,11 @@
--- Retention: what is past its time goes, by itself. A month of which nothing is to be kept is dropped whole; else what is past
--- its time is blanked turn by turn, as erasure does it.
+-- Retention: what is past its time goes, by itself. A month of which nothing is to be kept is dropped whole; else what is
+-- past its time is blanked turn by turn, as erasure does it.
 --
 -- One walk an hour, whoever takes its steps; hansard.retention_walk knows how far it has come. A step sees so many
--- conversations and is one short transaction. A month is surveyed first: when a conversation is past its time, its session
--- is deleted, and from then on nothing can be added to it. When that holds for the whole month, nothing of it can change
--- any more, and it is dropped. At the first conversation that is to be kept, the survey ends, and the month is walked turn by turn.
+-- conversations and is one short transaction. A month is surveyed first: when a conversation is past its time, its
+-- session is deleted, and from then on nothing can be added to it. When that holds for the whole month, nothing of it can
+-- change any more, and it is dropped. At the first conversation that is to be kept, the survey ends, and the month is
+-- walked turn by turn.
 
 SET LOCAL ROLE hansard_owner;
 
@@ -19,14 +20,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.kept_since(text, interval, timestamptz) IS
-    'What ended before that is not kept any more, for callers of a tier: its retention, or else the general one; 0: for ever.';
+    'What ended before that is not kept any more, for callers of a tier: its retention, or else the general one; 0: for '
+    'ever.';
 
 CREATE OR REPLACE FUNCTION hansard.heads_hash(before bytea, conversation_id uuid, chain_head bytea) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN sha256(before || uuid_send(conversation_id) || chain_head);
 COMMENT ON FUNCTION hansard.heads_hash(bytea, uuid, bytea) IS
-    'One step of the hash over the chain heads of a month, in the order of its conversations: SHA-256 of the hash before (empty '
-    'at first), conversation id (16 bytes) and the chain hash of its newest message (32).';
+    'One step of the hash over the chain heads of a month, in the order of its conversations: SHA-256 of the hash before '
+    '(empty at first), conversation id (16 bytes) and the chain hash of its newest message (32).';
 
 CREATE OR REPLACE FUNCTION hansard.drop_month(month date, facts jsonb) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -36,8 +38,8 @@ AS $$
 DECLARE
     suffix text := to_char(month, 'YYYYMM');
 BEGIN
-    -- Whoever comes while this waits for a lock has to wait as well; so it waits for a moment only, and somebody tries again.
-    -- Turns first: that is the first of the three that whoever opens or closes one looks at.
+    -- Whoever comes while this waits for a lock has to wait as well; so it waits for a moment only, and somebody tries
+    -- again. Turns first: that is the first of the three that whoever opens or closes one looks at.
     LOCK TABLE ONLY hansard.turns, ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('DROP TABLE hansard.%I, hansard.%I, hansard.%I', 'turns_' || suffix, 'conversations_' || suffix,
                    'messages_' || suffix);
@@ -49,7 +51,8 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION hansard.drop_month(date, jsonb) IS
-    'Drops the partitions of a month and notes it with these facts. false: a lock was not to be had at once, and nothing was done.';
+    'Drops the partitions of a month and notes it with these facts. false: a lock was not to be had at once, and nothing '
+    'was done.';
 
 CREATE OR REPLACE FUNCTION hansard.is_past(of_conversation uuid, since timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE
@@ -103,8 +106,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.survey(hansard.retention_walk, uuid[], bytea[], timestamptz[]) IS
-    'Looks whether these conversations (ids, their sessions, since when each is kept) are all past their time. If so: closes them for good '
-    'and counts them. If not: the month is mixed.';
+    'Looks whether these conversations (ids, their sessions, since when each is kept) are all past their time. If so: '
+    'closes them for good and counts them. If not: the month is mixed.';
 
 CREATE OR REPLACE FUNCTION hansard.blank_past(walk hansard.retention_walk, ids uuid[], keys bytea[], since timestamptz[])
 RETURNS hansard.retention_walk
@@ -134,7 +137,8 @@ BEGIN
         DELETE FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) AND s.conversation_id = ANY (closed);
         UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (closed);
         PERFORM hansard.note_event('retention_applied', NULL, jsonb_build_object(
-            'month', to_char(walk.month, 'YYYYMM'), 'conversations', cardinality(closed), 'turns', blanked[1], 'messages', blanked[2]));
+            'month', to_char(walk.month, 'YYYYMM'), 'conversations', cardinality(closed), 'turns', blanked[1],
+            'messages', blanked[2]));
     END IF;
     walk.oldest_at := least(walk.oldest_at, (
         SELECT min(m.created_at)
@@ -146,8 +150,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[]) IS
-    'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), closes those of which '
-    'nothing is left, and notes how much that was. The walk remembers the oldest words that are left.';
+    'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), closes those of '
+    'which nothing is left, and notes how much that was. The walk remembers the oldest words that are left.';
 
 CREATE OR REPLACE FUNCTION hansard.blank_addresses(after_id uuid, since timestamptz) RETURNS uuid
 LANGUAGE plpgsql VOLATILE
@@ -171,7 +175,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.blank_addresses(uuid, timestamptz) IS
-    'Takes the addresses of callers without a key out of the next 5000 events after one that happened before the time; the last of these.';
+    'Takes the addresses of callers without a key out of the next 5000 events after one that happened before the time; '
+    'the last of these.';
 
 CREATE OR REPLACE FUNCTION hansard.walk_on(walk hansard.retention_walk, at timestamptz, newest timestamptz)
 RETURNS hansard.retention_walk
@@ -217,7 +222,8 @@ BEGIN
                                 ORDER BY m.turn_no, m.position LIMIT 1) AS m);
 END
 $$;
-COMMENT ON FUNCTION hansard.oldest_words(uuid) IS 'When the oldest words of conversations after this id were said; NULL: there are none.';
+COMMENT ON FUNCTION hansard.oldest_words(uuid) IS
+    'When the oldest words of conversations after this id were said; NULL: there are none.';
 
 CREATE OR REPLACE FUNCTION hansard.walk_step(walk hansard.retention_walk, keep interval, at timestamptz, most integer)
 RETURNS hansard.retention_walk
@@ -250,7 +256,8 @@ BEGIN
     ELSE
         walk := hansard.survey(walk, ids, keys, since);
     END IF;
-    walk.after_id := CASE WHEN walk.is_mixed AND NOT is_mixed THEN hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC')
+    walk.after_id := CASE WHEN walk.is_mixed AND NOT is_mixed
+                          THEN hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC')
                           ELSE ids[cardinality(ids)] END;
     RETURN walk;
 END
@@ -312,9 +319,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.apply_retention(bigint, integer) IS
-    'One step of the hourly walk that drops and blanks what is past its retention. Arguments: the general retention in ms (0: for ever), and how '
-    'many conversations a step looks at. What is to be done next: 0, to come again in an hour (then also the age of the oldest words in '
-    'seconds; -1: there are none); 1, to go on; 2, to go on a little later, for the tables were busy. NULL: somebody else is at it.';
+    'One step of the hourly walk that drops and blanks what is past its retention. Arguments: the general retention in '
+    'ms (0: for ever), and how many conversations a step looks at. What is to be done next: 0, to come again in an hour '
+    '(then also the age of the oldest words in seconds; -1: there are none); 1, to go on; 2, to go on a little later, '
+    'for the tables were busy. NULL: somebody else is at it.';
 GRANT EXECUTE ON FUNCTION hansard_api.apply_retention(bigint, integer) TO hansard_app;
 
 RESET ROLE;

@@ -5,7 +5,8 @@ SET LOCAL ROLE hansard_owner;
 
 CREATE OR REPLACE FUNCTION hansard.uuid_month(id uuid) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN to_char(to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) AT TIME ZONE 'UTC', 'YYYYMM');
+RETURN to_char(to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) AT TIME ZONE 'UTC',
+               'YYYYMM');
 COMMENT ON FUNCTION hansard.uuid_month(uuid) IS 'Month of a UUIDv7 (UTC), as partitions are named: YYYYMM.';
 
 CREATE OR REPLACE FUNCTION hansard_admin.list_unscrubbed() RETURNS TABLE (month text, tables text, since text)
@@ -43,8 +44,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_admin.list_unscrubbed() IS
-    'Months from whose tables something was erased or blanked since they were last rewritten, the tables, and the time of this '
-    'look; month "all": the tables that have no months.';
+    'Months from whose tables something was erased or blanked since they were last rewritten, the tables, and the time '
+    'of this look; month "all": the tables that have no months.';
 
 CREATE OR REPLACE FUNCTION hansard_admin.note_scrub(month text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -22,14 +22,15 @@ CREATE TABLE hansard.retention_walk (
     events_after  uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
 );
 COMMENT ON TABLE hansard.retention_walk IS
-    'One row: the walk through the record, oldest month first, that drops and blanks what is past its retention. Whoever takes '
-    'a step locks it; so there is one walk, whoever walks, and it goes on where it was left.';
+    'One row: the walk through the record, oldest month first, that drops and blanks what is past its retention. Whoever '
+    'takes a step locks it; so there is one walk, whoever walks, and it goes on where it was left.';
 COMMENT ON COLUMN hansard.retention_walk.is_walk IS 'Always true: there is one row.';
 COMMENT ON COLUMN hansard.retention_walk.began_at IS 'When the walk under way began, or the last one; NULL: there was none.';
 COMMENT ON COLUMN hansard.retention_walk.ended_at IS 'When the last walk ended; NULL: it is under way.';
 COMMENT ON COLUMN hansard.retention_walk.month IS 'Month of the partitions it is in, or NULL: it has still to begin.';
 COMMENT ON COLUMN hansard.retention_walk.is_mixed IS
-    'Something of the month is to be kept: it is walked row by row. false: so far nothing was found, and it may be dropped.';
+    'Something of the month is to be kept: it is walked row by row. false: so far nothing was found, and it may be '
+    'dropped.';
 COMMENT ON COLUMN hansard.retention_walk.after_id IS 'Last conversation it has seen.';
 COMMENT ON COLUMN hansard.retention_walk.conversations IS 'Of the month, seen so far.';
 COMMENT ON COLUMN hansard.retention_walk.turns IS 'Theirs.';
@@ -39,8 +40,8 @@ COMMENT ON COLUMN hansard.retention_walk.oldest_at IS 'Time of the oldest words 
 COMMENT ON COLUMN hansard.retention_walk.events_after IS 'Up to this event, addresses of callers without a key have been taken out.';
 INSERT INTO hansard.retention_walk (is_walk) VALUES (true);
 
--- ANALYZE keeps samples of values, where no erasure reaches them. Not of what callers say or are known by, from now on; what it
--- had kept before goes with the table's month.
+-- ANALYZE keeps samples of values, where no erasure reaches them. Not of what callers say or are known by, from now on;
+-- what it had kept before goes with the table's month.
 DO $$
 DECLARE
     part record;

@@ -170,7 +170,7 @@ def test_other_content_types(leaves_no_trace, content_type):
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/chat/", "/CHAT", "//chat", "/chat/x", "/conversations", "/conversations/", "/conversations/a/b"]
+    ["/nothing", "/chat/", "/CHAT", "//chat", "/chat/x", "/conversationsx", "/conversations/", "/conversations/a/b"]
     + ["/livez/", "/%63hat", "/chat%2f", "/livez%00", "/../livez", "/livez;x"],
 )
 def test_unknown_paths(leaves_no_trace, path):

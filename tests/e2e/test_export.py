@@ -75,7 +75,9 @@ def test_nobody_lists_or_reads_what_is_another_s(stack, caller, stranger, sessio
     assert problem(caller.read("another session", f"?conversation={conversation}")) == (404, "not_found")
 
 
-@pytest.mark.parametrize("query", ["after=1", "after=", "limit=0", "limit=201", "limit=x", "user=1", f"after={NO_ID}&after={NO_ID}"])
+@pytest.mark.parametrize(
+    "query", ["after=1", "after=", "limit=0", "limit=201", "limit=x", "user=1", f"after={NO_ID}&after={NO_ID}"]
+)
 def test_bad_queries(caller, query):
     assert problem(caller.get(f"/conversations?{query}")) == (400, "invalid_request")
 
@@ -115,8 +117,8 @@ def test_more_than_a_page(stack, caller, user, session):
     stack.sql(
         "WITH t AS (SELECT t.* FROM hansard.turns t JOIN hansard.conversations c USING (conversation_id)"
         "           WHERE c.user_id = %s ORDER BY conversation_id LIMIT 1), more AS ("
-        "  INSERT INTO hansard.turns SELECT t.conversation_id, n, 'completed', 'k' || n, t.fingerprint, t.request_id,"
-        "  t.address, t.worker_id, 1, 1, t.accepted_at, NULL, t.finished_at, 'demo', 1, 1, NULL"
+        "  INSERT INTO hansard.turns SELECT t.conversation_id, n, 'completed', 'k' || n, t.fingerprint,"
+        "  t.request_id, t.address, t.worker_id, 1, 1, t.accepted_at, NULL, t.finished_at, 'demo', 1, 1, NULL"
         "  FROM t, generate_series(2, 450) n RETURNING conversation_id, turn_no)"
         " INSERT INTO hansard.messages SELECT m.conversation_id, n.turn_no, 1, 'user', repeat('y', 5000), now(), m.salt,"
         " m.text_hash, m.chain_hash FROM more n JOIN hansard.messages m ON m.conversation_id = n.conversation_id"
@@ -135,7 +137,9 @@ def test_errors(stack):
     assert hansard("audit", "export", "--user", "x").stderr == "hansard: audit export: HANSARD_MIGRATE_URL is not set\n"
 
 
-@pytest.mark.parametrize("words", [["export"], ["export", "--user"], ["export", "ann"], ["export", "--user", "a", "b"], ["weigh"]])
+@pytest.mark.parametrize(
+    "words", [["export"], ["export", "--user"], ["export", "ann"], ["export", "--user", "a", "b"], ["weigh"]]
+)
 def test_misuse(stack, words):
     done = audit(stack, *words)
     assert (done.returncode, done.stdout) == (2, "")
@@ -148,7 +152,12 @@ def test_full_disk_is_not_a_whole_export(stack, caller, user, session):
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run(
             [HANSARD, "audit", "export", "--user", user],
-            env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60 * PATIENCE,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60 * PATIENCE,
         )
     assert done.returncode == 1
     assert done.stderr.startswith("hansard: audit export: cannot write: ")

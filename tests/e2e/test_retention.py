@@ -35,7 +35,9 @@ def test_words_go_in_time(stack, worker, user, session, caller):
     assert brief.get("/conversations").json["conversations"] == []
     until(lambda: stack.value("SELECT ended_at IS NOT NULL FROM hansard.retention_walk"))
     until(lambda: scrape(running).get("hansard_oldest_message_age_seconds") >= 0)
-    oldest = stack.value("SELECT extract(epoch FROM clock_timestamp() - min(created_at)) FROM hansard.messages WHERE salt IS NOT NULL")
+    oldest = stack.value(
+        "SELECT extract(epoch FROM clock_timestamp() - min(created_at)) FROM hansard.messages WHERE salt IS NOT NULL"
+    )
     assert abs(scrape(running).get("hansard_oldest_message_age_seconds") - float(oldest)) < 10
     assert brief.chat(session, "again").turn == 1
 
@@ -44,11 +46,13 @@ def test_month_is_dropped(stack, worker, caller, session):
     for part in ("conversations", "turns", "messages"):
         stack.sql("SELECT hansard.make_partition(%s, '2020-01-01')", part)
     stack.sql(
-        "WITH c AS (INSERT INTO hansard.conversations SELECT hansard.uuid_v7('2020-01-05'), '\\x00', NULL, 'old', '2020-01-05'"
-        " FROM generate_series(1, 450) RETURNING conversation_id), t AS (INSERT INTO hansard.turns"
+        "WITH c AS (INSERT INTO hansard.conversations"
+        " SELECT hansard.uuid_v7('2020-01-05'), '\\x00', NULL, 'old', '2020-01-05' FROM generate_series(1, 450)"
+        " RETURNING conversation_id), t AS (INSERT INTO hansard.turns"
         " (conversation_id, turn_no, state, idempotency_key, fingerprint, request_id, attempt, accepted_at, finished_at)"
         " SELECT conversation_id, 1, 'failed', 'k', '\\x01', gen_random_uuid(), 1, '2020-01-05', '2020-01-05' FROM c)"
-        " INSERT INTO hansard.messages SELECT conversation_id, 1, 1, 'user', 'x', '2020-01-05', '\\x02', '\\x03', '\\x04' FROM c"
+        " INSERT INTO hansard.messages"
+        " SELECT conversation_id, 1, 1, 'user', 'x', '2020-01-05', '\\x02', '\\x03', '\\x04' FROM c"
     )
     walk_anew(stack)
     worker()

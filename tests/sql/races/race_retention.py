@@ -1,4 +1,4 @@
-"""Retention against everything: what is spoken on is not dropped under the speaker's feet, and nobody waits for a drop."""
+"""Retention against everything: what is spoken on is not dropped, and nobody waits for a drop."""
 
 import time
 from datetime import datetime, timedelta, timezone
@@ -19,7 +19,8 @@ def old_session():
     key = Binary(key_of(session))
     at = datetime(2020, 2, 3, tzinfo=timezone.utc) + timedelta(milliseconds=int.from_bytes(key_of(session)[:3], "big"))
     watcher().do("DROP TABLE IF EXISTS hansard.conversations_202002, hansard.turns_202002, hansard.messages_202002")
-    watcher().do("SELECT hansard.make_partition(p, '2020-02-01') FROM unnest('{conversations,turns,messages}'::text[]) p")
+    for part in ("conversations", "turns", "messages"):
+        watcher().do("SELECT hansard.make_partition(%s, '2020-02-01')", part)
     talk = watcher().value("SELECT hansard.uuid_v7(%s)", at)
     watcher().do("INSERT INTO hansard.conversations VALUES (%s, %s, NULL, %s, %s)", talk, key, session, at)
     watcher().do(
@@ -27,7 +28,9 @@ def old_session():
         " accepted_at, finished_at) VALUES (%s, 1, 'failed', 'k', '\\x01', gen_random_uuid(), 1, %s, %s)",
         *(talk, at, at),
     )
-    watcher().do("INSERT INTO hansard.messages VALUES (%s, 1, 1, 'user', 'old', %s, '\\x02', '\\x03', '\\x04')", talk, at)
+    watcher().do(
+        "INSERT INTO hansard.messages VALUES (%s, 1, 1, 'user', 'old', %s, '\\x02', '\\x03', '\\x04')", talk, at
+    )
     watcher().do(
         "INSERT INTO hansard.sessions VALUES (%s, NULL, %s, %s, 2, 1, NULL, NULL, '\\x04', %s)", key, session, talk, at
     )
