@@ -224,7 +224,8 @@ BEGIN
             CROSS JOIN LATERAL (SELECT a.tokens_spent FROM hansard.allowances a WHERE a.limit_key = k.key LIMIT 1) AS a
             CROSS JOIN LATERAL (SELECT count(*) AS turns, coalesce(sum(h.tokens), 0)::bigint AS tokens
                                 FROM hansard.holds h
-                                WHERE h.limit_key = k.key AND (h.worker_id = hansard.nobody() OR hansard.is_alive(h.worker_id, asked_at))) AS h
+                                WHERE h.limit_key = k.key AND (h.worker_id = hansard.nobody()
+                                                               OR hansard.is_alive(h.worker_id, asked_at))) AS h
         )
         SELECT k.*, u.tokens_spent, u.turns AS turns_open, u.tokens AS tokens_held
         FROM unnest(keys, parallels, token_caps, reserves) WITH ORDINALITY AS k (key, parallel, token_cap, reserve, item)
@@ -288,7 +289,8 @@ BEGIN
         LEFT JOIN LATERAL (SELECT a.tokens_spent FROM hansard.allowances a
                            WHERE a.limit_key = k.key AND a.day >= (seen_at AT TIME ZONE 'UTC')::date LIMIT 1) AS a ON true
         LEFT JOIN LATERAL (SELECT coalesce(sum(h.tokens), 0)::bigint AS tokens FROM hansard.holds h
-                           WHERE h.limit_key = k.key AND (h.worker_id = hansard.nobody() OR hansard.is_alive(h.worker_id, seen_at))) AS h ON true
+                           WHERE h.limit_key = k.key AND (h.worker_id = hansard.nobody()
+                                                          OR hansard.is_alive(h.worker_id, seen_at))) AS h ON true
         ORDER BY k.item);
 END
 $$;

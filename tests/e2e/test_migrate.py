@@ -237,7 +237,7 @@ CLAIM = """
 
 @pytest.mark.parametrize("left", [path for path in LEFT_BY if int(path.stem) >= 3], ids=lambda path: path.stem)
 def test_upgrade_with_jobs(empty, left):
-    """Jobs that an older release has left are run: first the one whose worker is not there any more, then those behind it."""
+    """Jobs that an older release has left are run: first the one whose worker is gone, then those behind it."""
     assert empty.migrate("--to", str(int(left.stem))).returncode == 0
     empty.sql(left.read_text(encoding="utf-8"))
     assert empty.migrate().returncode == 0

@@ -1,6 +1,6 @@
 -- The jobs of a worker that died go back to the queue at once; one that three workers died of fails.
 BEGIN;
-SELECT plan(46);
+SELECT plan(48);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.capped('gold', NULL, 10000, 300);
@@ -8,7 +8,7 @@ CREATE FUNCTION pg_temp.dies(name text) RETURNS integer
 LANGUAGE sql
 AS $$ SELECT help.silence(name, '13 seconds'); SELECT hansard_api.reap_workers() $$;
 
-SELECT help.outcomes('w', '[{"session": "a", "job": true, "caller": "gold", "words": "fatal"}, {"session": "live"}]');
+SELECT help.outcomes('w', '[{"session": "a", "job": true, "caller": "gold", "words": "fatal", "key": "fatal"}, {"session": "live"}]');
 SELECT help.outcomes('w', '[{"session": "a", "job": true, "caller": "gold", "words": "next"}, {"session": "live", "job": true}]');
 SELECT is(help.claim('w'), 'a 1 1 fatal', 'a job runs');
 SELECT is(help.outcomes('v', '{"session": "b", "job": true}'), 'queued', 'another one is queued later');
@@ -20,6 +20,11 @@ SELECT is(hansard_api.reap_workers(), 0, 'nobody is dead');
 SELECT is(help.jobs(), 'a 1 (test), a 2, b 1 (ready), live 2', '... and the job runs');
 
 -- The first death.
+SELECT help.silence('w', '13 seconds');
+SELECT is(ROW(outcome, attempt), ROW('waiting'::text, 1), 'its worker is silent, and a live repeat of the job does not take it over')
+FROM help.ask('v', '{"session": "a", "caller": "gold", "words": "fatal", "key": "fatal"}');
+SELECT is(help.outcomes('v', '{"session": "a", "caller": "gold", "words": "fatal", "key": "fatal", "job": true}'), 'known',
+          '... nor does a repeat as a job');
 SELECT is(pg_temp.dies('w'), 0, 'its worker dies, and nothing is closed');
 SELECT is(help.jobs(), 'a 1 (ready), a 2, b 1 (ready), live 2', '... but its job is queued, and only it is ready');
 SELECT is(ROW(j.deaths::int, j.queued_at), ROW(1, l.queued_at), '... with one death, in the place it had')

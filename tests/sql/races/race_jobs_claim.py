@@ -163,7 +163,7 @@ def leave_waits():
     assert watcher().value("SELECT count(*) FROM hansard.workers WHERE worker_id = %s", a.id) == 0
 
 
-@story("a worker takes back what it does not know of, while the session is locked: it waits, for nobody would look again")
+@story("a worker takes back what it does not know of, and the session is locked: it waits, for nobody would look again")
 def lost_reply():
     a, b, session = Worker(), Worker(), new_session()
     b.enqueue(session)

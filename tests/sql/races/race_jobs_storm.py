@@ -1,4 +1,4 @@
-"""Everything at once, by chance: six workers do whatever they can with a few conversations, and nothing is lost or stuck."""
+"""Everything at once, by chance: six workers do what they can with a few conversations; nothing is lost or stuck."""
 
 import random
 import threading
