@@ -291,12 +291,11 @@ def test_as_many_as_a_caller_may_have(record, caller, worker, session):
 
 
 def test_as_many_as_may_be_queued_in_all(record, caller, worker, session, running):
-    at = caller.at(worker(job_limit=1))
+    at = caller.at(worker(job_limit=1))  # counts what there is when it starts
     until(lambda: scrape(at).get("hansard_jobs_queued") >= 1)
     refused = at.queue(f"{session} new", "x", key="k")
     assert problem(refused) == (503, "job_queue_full")
     assert record.turns(f"{session} new") == []
     assert scrape(at).get("hansard_refusals_total", reason="job_queue_full") == 1
-    assert caller.cancel(running[1]).status == 200
-    answer = until(lambda: (heard := at.queue(f"{session} new", "x", key="k")).status == 202 and heard)
-    assert ended(at, queued(answer))["status"] == "completed"
+    again = caller.queue(f"{session} new", "x", key="k")  # to one that sees room for more
+    assert ended(caller, queued(again))["status"] == "completed"
