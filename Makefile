@@ -151,7 +151,7 @@ clean: ## remove build/
 
 # ---- running -------------------------------------------------------------------------------------
 
-.PHONY: run up down migrate bench bench-limits
+.PHONY: run up down migrate bench bench-limits bench-jobs
 run: ## install, build, start the stack, say where to look; Ctrl-C stops it
 	@scripts/deps.sh
 	@$(BUILD) all
@@ -170,6 +170,9 @@ migrate: $(B)/hansard ## apply migrations to HANSARD_MIGRATE_URL (default: the l
 bench-limits: all ## measure what limits cost: a hot key, and a flood of refused requests
 	@scripts/deps.sh && scripts/deps.sh bench
 	@$(PYTHON) bench/limits.py
+bench-jobs: all ## measure background jobs, with an empty queue and with 100,000 in it
+	@scripts/deps.sh && scripts/deps.sh bench
+	@$(PYTHON) bench/jobs.py
 bench: ## measure against pgbench and a FastAPI + Redis peer
 	@scripts/deps.sh && scripts/deps.sh bench
 	@$(BUILD) all
