@@ -26,7 +26,8 @@ class Wrk:
         self._script = os.path.join(bench_dir, "wrk", "turn.lua")
         self._result = os.path.join(scratch_dir, "wrk.json")
 
-    def run(self, url, target, connections, seconds, api_key="", delay_ms=0):
+    def run(self, url, target, connections, seconds, api_key="", delay_ms=0, path="/chat"):
+        """api_key: several, with commas between, share the sessions out."""
         threads = min(2, connections)
         env = dict(
             os.environ,
@@ -35,6 +36,7 @@ class Wrk:
             BENCH_THREADS=str(threads),
             BENCH_MESSAGE_JSON=json.dumps(target.message, ensure_ascii=False),
             BENCH_API_KEY=api_key,
+            BENCH_PATH=path,
             BENCH_DELAY_MS=str(delay_ms),
             BENCH_WRK_RESULT=self._result,
         )

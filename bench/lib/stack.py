@@ -104,8 +104,11 @@ class Stack:
             "question": target.message,
             "answer": target.answer,
         }
+        self.run_file(self._seed, **variables)
+
+    def run_file(self, path, **variables):
         words = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
-        self._do("psql", "-Xq", *words, "-f", self._seed, timeout_s=600)
+        self._do("psql", "-Xq", *words, "-f", path, timeout_s=600)
 
     def tidy(self):
         """After filling: what autovacuum would do in the middle of a run otherwise."""

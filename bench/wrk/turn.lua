@@ -1,18 +1,23 @@
--- One chat turn a request, for wrk.
+-- One turn a request, for wrk.
 --
 -- Every thread speaks for its own share of the sessions, in shuffled order, round and round: no two requests in flight
 -- meet on one session, and neither the pages of the database nor the keys of Redis are met in the order in which they
 -- were filled. All requests are made beforehand, so that one costs a table look-up.
 --
 -- Environment: BENCH_SESSION_PREFIX, BENCH_SESSIONS, BENCH_THREADS, BENCH_MESSAGE_JSON (the text as a JSON string),
--- BENCH_API_KEY (optional), BENCH_DELAY_MS (optional: mean pause of a connection between an answer and its next request),
--- BENCH_WRK_RESULT (file for the numbers).
+-- BENCH_PATH (/chat or /jobs), BENCH_API_KEY (optional; several, with commas between, share the sessions out),
+-- BENCH_DELAY_MS (optional: mean pause of a connection between an answer and its next request), BENCH_WRK_RESULT (file
+-- for the numbers).
 
 local prefix = os.getenv("BENCH_SESSION_PREFIX")
 local sessions = tonumber(os.getenv("BENCH_SESSIONS"))
 local threads = tonumber(os.getenv("BENCH_THREADS"))
 local message = os.getenv("BENCH_MESSAGE_JSON")
-local key = os.getenv("BENCH_API_KEY")
+local path = os.getenv("BENCH_PATH")
+local keys = {}
+for key in string.gmatch(os.getenv("BENCH_API_KEY") or "", "[^,]+") do
+    keys[#keys + 1] = key
+end
 
 local thread_count = 0
 
@@ -33,12 +38,12 @@ end
 
 function init()
     local headers = { ["Content-Type"] = "application/json" }
-    if key and key ~= "" then
-        headers["Authorization"] = "Bearer " .. key
-    end
     for i = number, sessions - 1, threads do
+        if #keys > 0 then
+            headers["Authorization"] = "Bearer " .. keys[i % #keys + 1]
+        end
         local body = string.format('{"session_id":"%s%d","message":%s}', prefix, i, message)
-        requests[#requests + 1] = wrk.format("POST", "/chat", headers, body)
+        requests[#requests + 1] = wrk.format("POST", path, headers, body)
     end
     math.randomseed(os.time() + number)
     shuffle(requests)

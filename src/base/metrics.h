@@ -16,7 +16,7 @@
       "status", "200,202,400,401,404,405,408,409,413,415,422,429,431,500,502,503,504,other")       \
     X(GAUGE, HTTP_CONNECTIONS, "hansard_http_connections", "Open client connections.", NULL, "")   \
     X(COUNTER, TURNS, "hansard_turns_total", "Turns that ended here, by outcome.", "outcome",      \
-      "completed,replayed,refused,failed,fenced,queued,handed_back")                                                  \
+      "completed,replayed,refused,failed,fenced,queued,handed_back")                               \
     X(COUNTER, REFUSALS, "hansard_refusals_total", "Turns refused before they were stored.",       \
       "reason",                                                                                    \
       "rate_limited,too_many_open_turns,token_limit_reached,queue_full,queue_too_slow,"            \

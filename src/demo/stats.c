@@ -32,6 +32,7 @@ struct seen {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below */
 static uint64_t calls, clients_left;
+static int64_t last_call_us; /* since 1970; 0: none yet */
 static unsigned in_flight, high_water;
 static struct record ring[LAST_CALLS];
 static struct seen seen[SEEN_SLOTS];
@@ -99,7 +100,8 @@ unsigned stats_enter(const struct stats_call *call)
     if (++in_flight > high_water)
         high_water = in_flight;
     r->messages_hash = call->messages_hash;
-    r->time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    last_call_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    r->time_ms = last_call_us / 1000;
     r->message_count = scan->message_count;
     r->stream = scan->stream;
     memcpy(r->roles, scan->roles,
@@ -128,6 +130,7 @@ void stats_reset(void)
 {
     pthread_mutex_lock(&lock);
     calls = clients_left = 0;
+    last_call_us = 0;
     high_water = in_flight;
     memset(seen, 0, sizeof seen);
     seen_used = 0;
@@ -146,9 +149,11 @@ char *stats_json(size_t *len)
 {
     char *text = NULL;
     pthread_mutex_lock(&lock);
-    int n = asprintf(
-        &text, "{\"calls\":%llu,\"in_flight\":%u,\"high_water\":%u,\"clients_left\":%llu}\n",
-        (unsigned long long)calls, in_flight, high_water, (unsigned long long)clients_left);
+    int n = asprintf(&text,
+                     "{\"calls\":%llu,\"in_flight\":%u,\"high_water\":%u,\"clients_left\":%llu,"
+                     "\"last_call_us\":%lld}\n",
+                     (unsigned long long)calls, in_flight, high_water,
+                     (unsigned long long)clients_left, (long long)last_call_us);
     pthread_mutex_unlock(&lock);
     if (n < 0)
         abort();
