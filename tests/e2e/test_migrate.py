@@ -235,7 +235,7 @@ CLAIM = """
     FROM hansard_api.claim_jobs('019b76da-a800-7000-8000-00000000000b', 10, 20, 65536)"""
 
 
-@pytest.mark.parametrize("left", [path for path in LEFT_BY if int(path.stem) >= 3], ids=lambda path: path.stem)
+@pytest.mark.parametrize("left", [path for path in LEFT_BY if path.stem == "0003"], ids=lambda path: path.stem)
 def test_upgrade_with_jobs(empty, left):
     """Jobs that an older release has left are run: first the one whose worker is gone, then those behind it."""
     assert empty.migrate("--to", str(int(left.stem))).returncode == 0
