@@ -28,7 +28,7 @@ COPY_KEY = f"""
 QUEUE_AGAIN = """
     INSERT INTO hansard.jobs (conversation_id, turn_no, session_key, limit_key, queued_at, is_ready)
     SELECT conversation_id, 4, session_key, 'x', now(), false FROM hansard.sessions WHERE session_id = %s"""
-FLEET = Fleet(cap=3, high_water=3, leased_most=3, attempts_most=1, deaths_most=2)
+FLEET = Fleet(cap=3, high_water=3, attempts_most=1, deaths_most=2)
 
 
 def turn_set(change, where):
@@ -145,7 +145,6 @@ def test_it_sees_a_cancellation_that_is_none(stack, told, session):
     "seen, invariant",
     [
         ({"high_water": 4}, "i9_calls_stay_within_the_cap"),
-        ({"leased_most": 4}, "i9_calls_stay_within_the_cap"),
         ({"attempts_most": 0}, "i5_attempts_are_bounded"),
         ({"deaths_most": 3}, "i5_deaths_are_bounded"),
     ],

@@ -22,7 +22,7 @@ INVARIANTS = {file.stem: file.read_text() for file in sorted((ROOT / "tests/faul
 _BEGIN = """
 CREATE TEMP TABLE promise (session text, key text, words text, asked_at float8, fate text, turn integer, told_at float8,
                            reply text, code text, is_job boolean, job_id text, PRIMARY KEY (session, key));
-CREATE TEMP TABLE fleet (cap integer, high_water integer, leased_most integer, attempts_most integer, deaths_most integer);
+CREATE TEMP TABLE fleet (cap integer, high_water integer, attempts_most integer, deaths_most integer);
 CREATE TEMP TABLE session AS SELECT DISTINCT ''::text AS session LIMIT 0;
 CREATE TEMP VIEW conversation AS
     SELECT c.session_id AS session, c.* FROM hansard.conversations c JOIN session ON session.session = c.session_id;
@@ -57,7 +57,6 @@ class Promise:
 class Fleet:
     cap: int
     high_water: int  # calls that the model had at once
-    leased_most: int  # permits that were seen in force at once
     attempts_most: int  # that anything may take
     deaths_most: int  # that a job in the queue was seen to have
 
