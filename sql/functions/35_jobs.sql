@@ -102,9 +102,11 @@ BEGIN
         FROM unnest(free_keys) AS k (session_key)
         CROSS JOIN LATERAL (SELECT s.conversation_id FROM hansard.sessions s
                             WHERE s.session_key = k.session_key AND s.open_turn IS NULL LIMIT 1) AS s
-        WHERE j.conversation_id = s.conversation_id AND j.is_ready
-          -- The first one: by the whole of a key, which an empty table's plan would not look up by.
-          AND j.turn_no = (SELECT min(f.turn_no) FROM hansard.jobs f WHERE f.conversation_id = s.conversation_id)
+        -- The first one. Said of j itself, is_ready would have j looked for in the index of all that are ready, by the plan
+        -- of a time when there were few.
+        CROSS JOIN LATERAL (SELECT f.turn_no, f.is_ready FROM hansard.jobs f
+                            WHERE f.conversation_id = s.conversation_id ORDER BY f.turn_no LIMIT 1) AS f
+        WHERE f.is_ready AND j.conversation_id = s.conversation_id AND j.turn_no = f.turn_no
         RETURNING j.conversation_id, j.turn_no, j.session_key, j.limit_key, j.queued_at
     ), opened AS (
         UPDATE hansard.sessions s
