@@ -4,7 +4,6 @@ Whatever a test has stopped or frozen runs again after it. Whatever a fixture st
 SIGTERM. What a test counts it tells at the end of the run.
 """
 
-import contextlib
 import os
 import secrets
 import signal
@@ -15,11 +14,10 @@ from lib.client import Client
 from lib.ledger import Ledger
 from lib.model import DemoModel
 from lib.record import Record
-from lib.stack import Stack
+from lib.tormented import running_stack
 from lib.worker import Worker
 
 LOG_TAIL = 3000
-PARTS = ("postgres", "pgbouncer", "llm")
 TOLD = pytest.StashKey()
 
 
@@ -58,44 +56,10 @@ def seed():
     return os.environ.get("FAULT_SEED") or secrets.token_hex(4)
 
 
-class TormentedStack(Stack):
-    """It knows what was done to it."""
-
-    def __init__(self, workers=0, **words):
-        super().__init__(workers, **words)
-        self._parts = (*PARTS, *(f"worker{n}" for n in range(1, workers + 1)))
-        self._tormented = set()
-
-    def stop(self, part):
-        self._tormented.add(part)
-        super().stop(part)
-
-    def kill(self, part, signal="KILL"):
-        self._tormented.add(part)
-        super().kill(part, signal)
-
-    def heal(self):
-        """Everything goes on that was frozen, and runs that was stopped."""
-        for part in (part for part in self._parts if part in self._tormented):
-            self.do("kill", part, "CONT", check=False)
-            self.start(part)
-        self._tormented.clear()
-
-
 @pytest.fixture(scope="module")
 def stack_settings():
     """Of stack.sh; a file that needs some says so in a fixture of this name, and has a stack of its own."""
     return {}
-
-
-@contextlib.contextmanager
-def running_stack(settings, workers=0, **of_workers):
-    running = TormentedStack(workers, stack=settings, **of_workers).up()
-    try:
-        running.make_tier("unlimited", None, 1000000)
-        yield running
-    finally:
-        running.destroy()
 
 
 @pytest.fixture(scope="session")

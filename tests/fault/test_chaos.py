@@ -10,7 +10,6 @@ import threading
 
 import psycopg2
 import pytest
-from conftest import running_stack
 
 from lib.chaos import LONG_S, Chaos, plan
 from lib.client import Client
@@ -21,6 +20,7 @@ from lib.metrics import scrape
 from lib.program import PATIENCE
 from lib.settle import close_what_was_left
 from lib.together import begin
+from lib.tormented import running_stack
 from lib.wait import until
 
 SECONDS = int(os.environ.get("CHAOS_SECONDS", "25"))

@@ -18,21 +18,25 @@ from lib.together import begin
 from lib.wait import until
 
 WORKER_KILLED, WORKER_FROZEN, WORKER_LOST = "workers killed", "workers frozen", "workers frozen until they were lost"
+WORKER_DRAINED = "workers drained"
 POOLER, DATABASE = "restarts of PgBouncer", "crashes of PostgreSQL"
 MODEL_FAILS, MODEL_STALLS, MODEL_AWAY = "failures of the model", "stalls of the model", "absences of the model"
-KINDS = (WORKER_KILLED, WORKER_FROZEN, POOLER, DATABASE, MODEL_FAILS, MODEL_STALLS, MODEL_AWAY)
-# From, to: how long it lasts, in seconds.
+OF_WORKERS = (WORKER_KILLED, WORKER_FROZEN, WORKER_LOST, WORKER_DRAINED)
+OFTEN = (WORKER_KILLED, WORKER_FROZEN, POOLER, DATABASE, MODEL_FAILS, MODEL_STALLS, MODEL_AWAY)
+SELDOM = (WORKER_LOST, WORKER_DRAINED)  # they take long
+# From, to: how long it lasts, in seconds; what is not here is over at once.
 LASTS = {
     WORKER_FROZEN: (0.1, 3),
     WORKER_LOST: (16, 20),  # longer than others are patient
+    WORKER_DRAINED: (5, 10),  # as long as it takes
     MODEL_FAILS: (0.2, 2),
     MODEL_STALLS: (0.5, 4),
     MODEL_AWAY: (0.2, 2),
 }
 # How long a part is left alone after that: it has to start, PostgreSQL to recover, and there has to be some work to disturb.
-RESTS_S = {"pgbouncer": 4, "postgres": 10, "model": 2}
-WORKER_RESTS_S = 3
-LONG_S = 60  # a run that has time for what takes long
+RESTS_S = {"pgbouncer": 3, "postgres": 10, "model": 1}
+WORKER_RESTS_S = 2
+LONG_S = 60  # a run that has time for what happens seldom
 # So many of the workers that die or stand still are dead for others at once, not only when their patience has ended.
 HASTE = 0.6
 
@@ -49,7 +53,7 @@ class Event:
 
 
 def _parts(kind, workers):
-    if kind in (WORKER_KILLED, WORKER_FROZEN, WORKER_LOST):
+    if kind in OF_WORKERS:
         return workers
     return [{POOLER: "pgbouncer", DATABASE: "postgres"}.get(kind, "model")]
 
@@ -72,7 +76,9 @@ def plan(seed, seconds, workers):
         at = second + rng.random()
         found = fitting(at)
         if not found:
-            deck += rng.sample(KINDS * 2, 2 * len(KINDS)) + [WORKER_LOST] * (seconds >= LONG_S)
+            deck += rng.sample(OFTEN * 2, 2 * len(OFTEN))
+            if seconds >= LONG_S:
+                deck += SELDOM
             found = fitting(at)
         if found:
             kind, free = found
@@ -108,6 +114,7 @@ class Chaos:
             WORKER_KILLED: self._kill_worker,
             WORKER_FROZEN: self._freeze_worker,
             WORKER_LOST: self._freeze_worker,
+            WORKER_DRAINED: self._drain_worker,
             POOLER: self._restart_pooler,
             DATABASE: self._crash_database,
         }.get(event.kind, self._torment_model)(event)
@@ -147,6 +154,10 @@ class Chaos:
             time.sleep(event.lasts)
         finally:
             os.kill(pid, signal.SIGCONT)
+
+    def _drain_worker(self, event):
+        self._stack.stop(event.part)
+        self.start_worker(event.part)
 
     def _restart_pooler(self, event):
         self._stack.stop(event.part)
