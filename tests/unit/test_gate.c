@@ -182,7 +182,7 @@ static void closed_it_lets_nobody_in(void **state)
     assert_true(enter(&f.gate, &inside, FAR_MS));
     for (size_t i = 0; i < COUNT_OF(waiting); i++)
         assert_false(enter(&f.gate, &waiting[i], FAR_MS));
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     for (size_t i = 0; i < COUNT_OF(waiting); i++)
         assert_int_equal(waiting[i].expired, 1);
     assert_false(enter(&f.gate, &late, FAR_MS));
@@ -435,7 +435,7 @@ static void what_is_given_back_while_it_closes_goes_to_nobody(void **state)
     open_for = &f.gate;
     to_leave = &inside;
     waiting[0].then = another_leaves;
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     for (size_t i = 0; i < COUNT_OF(waiting); i++) {
         assert_int_equal(waiting[i].admitted, 0);
         assert_int_equal(waiting[i].expired, 1);
@@ -519,7 +519,7 @@ static void who_finds_no_place_is_told_when(void **state)
     gate_bear(&f.gate, 0); /* nobody knows */
     assert_false(arrive(&f.gate, &guests[4], &wait_ms));
     assert_int_equal(wait_ms, 0);
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     for (size_t i = 0; i < 4; i++) {
         if (i < 2)
             gate_leave(&f.gate, &guests[i].place);
@@ -566,7 +566,7 @@ static void who_would_wait_in_vain_is_told_so(void **state)
     gate_bear(&f.gate, 0);
     assert_true(would_come(&f.gate, &own, 0, &wait_ms)); /* nothing is called: nobody knows */
     gate_bear(&f.gate, 1);
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     gate_leave(&f.gate, &inside.place);
     gate_depart(&f.gate, &inside.place);
     for (size_t i = 0; i < COUNT_OF(waiting); i++)
@@ -790,7 +790,8 @@ static void closing_against_all_of_it(void **state)
         start_racers(&f.gate, race_until_closed, NULL);
         for (int k = 0; k < i; k++)
             sched_yield();
-        gate_close(&f.gate);
+        gate_close(&f.gate, GATE_LIVE);
+        gate_close(&f.gate, GATE_JOB);
         (void)join_racers();
         assert_empty(&f.gate, 2);
         close_gate(&f);
