@@ -73,6 +73,7 @@ static void run_until_stopped(const struct config *c, struct core *core, struct 
     int signal_number = wait_for_signal();
     LOG(LOG_INFO, "draining", LOG_TEXT("signal", strsignal(signal_number)));
     pthread_detach(thread_start("second-signal", quit_on_second_signal, NULL));
+    core_leave(core);
     if (c->drain_delay > 0)
         server_leave(server, clock_mono_ms() + c->drain_delay);
     core_drain(core);

@@ -106,13 +106,17 @@ struct core *core_open(const struct config *c, struct err *e)
     return core;
 }
 
+void core_leave(struct core *c)
+{
+    jobs_stop(&c->jobs);
+}
+
 void core_drain(struct core *c)
 {
     pthread_mutex_lock(&c->lock);
     c->is_draining = true;
     pthread_mutex_unlock(&c->lock);
     watch_stop(&c->watch);
-    jobs_stop(&c->jobs);
 }
 
 bool core_wait_idle(struct core *c, int64_t until_ms)
@@ -171,7 +175,7 @@ void core_close(struct core *c)
     watch_stop(&c->watch);
     jobs_stop(&c->jobs);
     timers_stop(c->timers);
-    gate_close(&c->gate);
+    gate_close(&c->gate, GATE_LIVE);
     models_stop(&c->models);
     hooks_stop(&c->hooks);
     keeper_stop(&c->keeper, clock_mono_ms() + LEAVE_MS);

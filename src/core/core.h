@@ -23,6 +23,7 @@ struct core_status {
 };
 
 MUST_USE struct core *core_open(const struct config *c, struct err *e);
+void core_leave(struct core *c); /* hand back the jobs: others will run them */
 void core_drain(struct core *c); /* refuse new turns from now on; nobody waits for jobs */
 bool core_wait_idle(struct core *c, int64_t until_ms); /* monotonic; true: no turn is open */
 void core_close(struct core *c);

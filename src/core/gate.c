@@ -76,21 +76,28 @@ static struct rota *rota_of(struct gate *g, const struct gate_place *p)
     return &g->rotas[p->class];
 }
 
+/* What waits at a closed gate is about to be told. */
+static size_t waiting_locked(const struct gate *g, enum gate_class class)
+{
+    return g->is_closed[class] ? 0 : g->rotas[class].waiting;
+}
+
 static bool has_waiting_locked(const struct gate *g)
 {
-    return g->rotas[GATE_LIVE].waiting > 0 || g->rotas[GATE_JOB].waiting > 0;
+    return waiting_locked(g, GATE_LIVE) > 0 || waiting_locked(g, GATE_JOB) > 0;
 }
 
 /* One that has a permit now; NULL: none waits, or none is free, or none may any more. */
 static struct gate_place *admit_locked(struct gate *g)
 {
-    struct rota *live = &g->rotas[GATE_LIVE], *jobs = &g->rotas[GATE_JOB];
     int64_t now_us = clock_mono_us();
-    if (g->is_closed || !has_waiting_locked(g) || !take_permit_locked(g, now_us))
+    size_t live = waiting_locked(g, GATE_LIVE), jobs = waiting_locked(g, GATE_JOB);
+    if (live + jobs == 0 || !take_permit_locked(g, now_us))
         return NULL;
-    bool is_job = jobs->waiting > 0 && (live->waiting == 0 || g->since_job + 1 >= GATE_JOB_SHARE);
-    g->since_job = is_job || jobs->waiting == 0 ? 0 : g->since_job + 1;
-    struct gate_place *p = CONTAINER_OF(rota_take(is_job ? jobs : live), struct gate_place, rota);
+    bool is_job = jobs > 0 && (live == 0 || g->since_job + 1 >= GATE_JOB_SHARE);
+    g->since_job = is_job || jobs == 0 ? 0 : g->since_job + 1;
+    struct rota *r = &g->rotas[is_job ? GATE_JOB : GATE_LIVE];
+    struct gate_place *p = CONTAINER_OF(rota_take(r), struct gate_place, rota);
     let_in(p, now_us);
     return p;
 }
@@ -209,7 +216,7 @@ static void on_deadline(struct timer *timer)
     struct gate *g = p->gate;
     pthread_mutex_lock(&g->lock);
     /* Else it was let in, or turned away by gate_close, in this very moment. */
-    bool was_waiting = !g->is_closed && list_is_linked(&p->rota.node);
+    bool was_waiting = !g->is_closed[p->class] && list_is_linked(&p->rota.node);
     if (was_waiting)
         rota_leave(rota_of(g, p), &p->rota);
     pthread_mutex_unlock(&g->lock);
@@ -229,7 +236,7 @@ bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms)
     if (p->rota.is_coming) /* a job's place was not announced */
         rota_go(rota_of(g, p), &p->rota);
     /* Nobody overtakes: a permit that is free while others wait is theirs. */
-    bool is_closed = g->is_closed;
+    bool is_closed = g->is_closed[p->class];
     bool has_permit = !is_closed && !has_waiting_locked(g) && take_permit_locked(g, p->since_us);
     if (has_permit) {
         let_in(p, p->since_us);
@@ -248,35 +255,33 @@ size_t gate_room(struct gate *g)
 {
     pthread_mutex_lock(&g->lock);
     const struct rota *live = &g->rotas[GATE_LIVE], *jobs = &g->rotas[GATE_JOB];
-    int64_t limit = limit_locked(g);
-    int64_t ahead = g->call_us > 0 && g->call_us < GATE_SHORT_US ? limit
-                    : live->waiting > 0                          ? 1
-                                                                 : 0;
+    int64_t limit = limit_locked(g), now_us = clock_mono_us();
+    bool are_short =
+        g->call_us > 0 && g->call_us < GATE_SHORT_US && now_us - g->left_us < GATE_LULL_US;
+    int64_t ahead = are_short ? limit : live->waiting > 0;
     int64_t room = limit - g->in_use - (int64_t)live->waiting;
     room = (room > 0 ? room : 0) + ahead - (int64_t)jobs->waiting;
-    if (limit <= 0 || g->is_closed || clock_mono_ms() >= g->leased_until_ms)
+    if (limit <= 0 || g->is_closed[GATE_JOB] || now_us / 1000 >= g->leased_until_ms)
         room = 0;
     pthread_mutex_unlock(&g->lock);
     return room > 0 ? (size_t)room : 0;
 }
 
-void gate_close(struct gate *g)
+void gate_close(struct gate *g, enum gate_class class)
 {
     pthread_mutex_lock(&g->lock);
-    g->is_closed = true;
+    g->is_closed[class] = true;
     pthread_mutex_unlock(&g->lock);
-    for (size_t i = 0; i < GATE_CLASSES; i++) {
-        for (;;) {
-            pthread_mutex_lock(&g->lock);
-            struct rota_place *next = rota_take(&g->rotas[i]);
-            pthread_mutex_unlock(&g->lock);
-            if (!next)
-                break;
-            struct gate_place *p = CONTAINER_OF(next, struct gate_place, rota);
-            metrics_add(METRIC_GATE_WAITING, 0, -1);
-            timer_stop_and_wait(g->options.timers, &p->timer);
-            p->expired(p);
-        }
+    for (;;) {
+        pthread_mutex_lock(&g->lock);
+        struct rota_place *next = rota_take(&g->rotas[class]);
+        pthread_mutex_unlock(&g->lock);
+        if (!next)
+            break;
+        struct gate_place *p = CONTAINER_OF(next, struct gate_place, rota);
+        metrics_add(METRIC_GATE_WAITING, 0, -1);
+        timer_stop_and_wait(g->options.timers, &p->timer);
+        p->expired(p);
     }
 }
 
@@ -286,7 +291,8 @@ void gate_leave(struct gate *g, struct gate_place *p)
     assert(g->in_use > 0);
     g->in_use--;
     metrics_add(METRIC_GATE_IN_USE, 0, -1);
-    note_call_locked(g, clock_mono_us() - p->admitted_ms * 1000);
+    g->left_us = clock_mono_us();
+    note_call_locked(g, g->left_us - p->admitted_ms * 1000);
     fit_locked(g);
     pthread_mutex_unlock(&g->lock);
     admit_all(g);

@@ -19,6 +19,8 @@
 enum gate_class { GATE_LIVE, GATE_JOB, GATE_CLASSES };
 #define GATE_JOB_SHARE 5
 #define GATE_SHORT_US 20000 /* about what a claim takes on a busy machine */
+#define GATE_LULL_US                                                                               \
+    (5 * GATE_SHORT_US) /* when none has ended for so long, calls are not short now */
 
 struct gate_place {
     void (*admitted)(struct gate_place *); /* has a permit; gate_leave must follow */
@@ -50,7 +52,8 @@ struct gate {
     int64_t leased_until_ms;         /* lock; monotonic */
     unsigned since_job;              /* lock: live turns let in since the last job */
     int64_t call_us;                 /* lock: what a call takes, smoothed; 0: not known */
-    bool is_closed;                  /* lock */
+    int64_t left_us;                 /* lock; monotonic: when the last one ended */
+    bool is_closed[GATE_CLASSES];    /* lock */
 };
 
 void gate_init(struct gate *g, const struct gate_options *o);
@@ -72,11 +75,12 @@ void gate_quit(struct gate *g, struct gate_place *p);
 
 /* true: it has a permit. false: it waits; one of its callbacks comes, once. */
 MUST_USE bool gate_enter(struct gate *g, struct gate_place *p, int64_t deadline_ms);
-/* How many jobs more would find something to do here: as many as permits are free, and while calls are
- * so short that claiming takes longer, as many again; one, when live turns wait, for its share. */
+/* How many jobs more would find something to do here: as many as permits are free, and while one short
+ * call ends after another, so that claiming takes longer, as many again; one, when live turns wait, for
+ * its share. */
 size_t gate_room(struct gate *g);
-/* Nobody is let in any more: who waits, and who still comes, has expired. */
-void gate_close(struct gate *g);
+/* Nobody of this class is let in any more: who waits, and who still comes, has expired. */
+void gate_close(struct gate *g, enum gate_class class);
 /* Gives the permit back; the next gets it. Once for each permit had. */
 void gate_leave(struct gate *g, struct gate_place *p);
 

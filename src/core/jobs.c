@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "core/core_private.h"
@@ -78,7 +79,8 @@ static void claim(struct jobs *j)
     size_t room = gate_room(&j->core->gate);
     keeper_tell(&j->core->keeper, &worker);
     pthread_mutex_lock(&j->lock);
-    if (room == 0 || !worker.is_heard || j->is_stopping) {
+    /* What may have been claimed without our knowledge is given back, with or without room. */
+    if ((room == 0 && !j->is_uncertain) || !worker.is_heard || j->is_stopping) {
         rest_locked(j);
         pthread_mutex_unlock(&j->lock);
         return;
@@ -103,7 +105,10 @@ static void on_claimed(struct call_item *item)
     struct jobs *j = CONTAINER_OF(item, struct jobs, claim.call);
     struct claim *c = &j->claim;
     size_t count = item->err.kind == ERR_NONE ? c->count : 0;
-    bool is_full = count == j->asked;
+    bool is_full = count > 0 && count == j->asked;
+    j->is_uncertain = item->err.kind == ERR_DB_DOWN;
+    if (count > 0)
+        FAILPOINT("claimed_before_model");
     for (size_t i = 0; i < count; i++)
         turn_run(j->core, &c->jobs[i]);
     claim_clear(c);
@@ -332,6 +337,7 @@ void jobs_stop(struct jobs *j)
     for (struct list_node *n = list_first(&j->running); n; n = list_next(&j->running, n))
         atomic_store(&turn_of(n)->model.call.is_cancelled, true);
     pthread_mutex_unlock(&j->lock);
+    gate_close(&j->core->gate, GATE_JOB);
     models_break_off(&j->core->models);
 }
 

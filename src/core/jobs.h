@@ -26,6 +26,7 @@ struct jobs {
     struct core *core;
     struct claim claim;    /* whoever has set is_claiming */
     size_t asked;          /* ... for so many */
+    bool is_uncertain;     /* ... whether the last one was done */
     struct timer poll;     /* waits, or fires just now, unless is_claiming or is_stopping */
     atomic_bool is_hungry; /* would claim more, were there room */
 

@@ -182,7 +182,7 @@ static void closed_it_lets_nobody_in(void **state)
     assert_true(enter(&f.gate, &inside, FAR_MS));
     for (size_t i = 0; i < COUNT_OF(waiting); i++)
         assert_false(enter(&f.gate, &waiting[i], FAR_MS));
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     for (size_t i = 0; i < COUNT_OF(waiting); i++)
         assert_int_equal(waiting[i].expired, 1);
     assert_false(enter(&f.gate, &late, FAR_MS));
@@ -435,7 +435,7 @@ static void what_is_given_back_while_it_closes_goes_to_nobody(void **state)
     open_for = &f.gate;
     to_leave = &inside;
     waiting[0].then = another_leaves;
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     for (size_t i = 0; i < COUNT_OF(waiting); i++) {
         assert_int_equal(waiting[i].admitted, 0);
         assert_int_equal(waiting[i].expired, 1);
@@ -519,7 +519,7 @@ static void who_finds_no_place_is_told_when(void **state)
     gate_bear(&f.gate, 0); /* nobody knows */
     assert_false(arrive(&f.gate, &guests[4], &wait_ms));
     assert_int_equal(wait_ms, 0);
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     for (size_t i = 0; i < 4; i++) {
         if (i < 2)
             gate_leave(&f.gate, &guests[i].place);
@@ -566,7 +566,7 @@ static void who_would_wait_in_vain_is_told_so(void **state)
     gate_bear(&f.gate, 0);
     assert_true(would_come(&f.gate, &own, 0, &wait_ms)); /* nothing is called: nobody knows */
     gate_bear(&f.gate, 1);
-    gate_close(&f.gate);
+    gate_close(&f.gate, GATE_LIVE);
     gate_leave(&f.gate, &inside.place);
     gate_depart(&f.gate, &inside.place);
     for (size_t i = 0; i < COUNT_OF(waiting); i++)
@@ -636,6 +636,101 @@ static void it_tells_what_is_wanted(void **state)
     for (size_t i = 0; i < COUNT_OF(coming); i++)
         gate_depart(&f.gate, &coming[i].place); /* while it still comes */
     assert_empty(&f.gate, 2);
+    close_gate(&f);
+}
+
+/* ---- jobs ---------------------------------------------------------------------------------------- */
+
+static bool enter_job(struct gate *g, struct guest *guest)
+{
+    guest->place.class = GATE_JOB;
+    return enter(g, guest, FAR_MS);
+}
+
+static void jobs_find_what_is_free(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct guest guests[4] = {0};
+    open_gate(&f, 3);
+    assert_int_equal(gate_room(&f.gate), 3);
+    assert_true(enter(&f.gate, &guests[0], FAR_MS));
+    assert_int_equal(gate_room(&f.gate), 2);
+    assert_true(enter_job(&f.gate, &guests[1]));
+    assert_int_equal(gate_room(&f.gate), 1);
+    gate_bear(&f.gate, 2);
+    assert_int_equal(gate_room(&f.gate), 0);
+    assert_false(enter(&f.gate, &guests[2], FAR_MS)); /* a live turn waits: one may wait with it */
+    assert_int_equal(gate_room(&f.gate), 1);
+    assert_false(enter_job(&f.gate, &guests[3]));
+    assert_int_equal(gate_room(&f.gate), 0);
+    gate_bear(&f.gate, 0); /* the model is down */
+    assert_int_equal(gate_room(&f.gate), 0);
+    gate_bear(&f.gate, 3);
+    assert_int_equal(guests[2].admitted, 1);
+    gate_bear(&f.gate, 4);
+    for (size_t i = 0; i < COUNT_OF(guests); i++)
+        leave(&f.gate, &guests[i]);
+    assert_empty(&f.gate, 3);
+    close_gate(&f);
+}
+
+static void as_many_again_while_short_calls_end(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct guest guests[2] = {0};
+    open_gate(&f, 2);
+    f.gate.call_us = GATE_SHORT_US - 1;
+    f.gate.left_us = clock_mono_us() + 60000000; /* just now, however slow the test */
+    assert_int_equal(gate_room(&f.gate), 4);
+    assert_true(enter(&f.gate, &guests[0], FAR_MS) && enter(&f.gate, &guests[1], FAR_MS));
+    assert_int_equal(gate_room(&f.gate), 2);
+    f.gate.left_us = clock_mono_us() - GATE_LULL_US; /* those that run may be long */
+    assert_int_equal(gate_room(&f.gate), 0);
+    f.gate.left_us = clock_mono_us() + 60000000;
+    f.gate.call_us = GATE_SHORT_US;
+    assert_int_equal(gate_room(&f.gate), 0);
+    leave(&f.gate, &guests[0]);
+    leave(&f.gate, &guests[1]);
+    close_gate(&f);
+}
+
+static void without_a_lease_jobs_find_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_gate_with(&f, (struct gate_options){.permits = 3, .most = 100, .has_leases = true});
+    assert_int_equal(gate_room(&f.gate), 0);
+    gate_lease(&f.gate, 2, clock_mono_ms() + FAR_MS);
+    assert_int_equal(gate_room(&f.gate), 2);
+    gate_lease(&f.gate, 2, clock_mono_ms());
+    assert_int_equal(gate_room(&f.gate), 0);
+    close_gate(&f);
+}
+
+static void jobs_are_turned_out_and_live_turns_stay(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct guest inside = {0}, live = {0}, jobs[3] = {0};
+    open_gate(&f, 1);
+    assert_true(enter(&f.gate, &inside, FAR_MS));
+    assert_false(enter_job(&f.gate, &jobs[0]));
+    assert_false(enter(&f.gate, &live, FAR_MS));
+    assert_false(enter_job(&f.gate, &jobs[1]));
+    gate_close(&f.gate, GATE_JOB);
+    assert_false(enter_job(&f.gate, &jobs[2])); /* came too late */
+    for (size_t i = 0; i < COUNT_OF(jobs); i++)
+        assert_int_equal(jobs[i].expired, 1);
+    assert_int_equal(gate_room(&f.gate), 0);
+    leave(&f.gate, &inside);
+    assert_int_equal(live.admitted, 1);
+    leave(&f.gate, &live);
+    for (size_t i = 0; i < COUNT_OF(jobs); i++)
+        gate_depart(&f.gate, &jobs[i].place);
+    assert_int_equal(gate_room(&f.gate), 0);
+    assert_empty(&f.gate, 1);
     close_gate(&f);
 }
 
@@ -790,7 +885,8 @@ static void closing_against_all_of_it(void **state)
         start_racers(&f.gate, race_until_closed, NULL);
         for (int k = 0; k < i; k++)
             sched_yield();
-        gate_close(&f.gate);
+        gate_close(&f.gate, GATE_LIVE);
+        gate_close(&f.gate, GATE_JOB);
         (void)join_racers();
         assert_empty(&f.gate, 2);
         close_gate(&f);
@@ -820,6 +916,10 @@ int main(void)
         cmocka_unit_test(it_tells_what_is_wanted),
         cmocka_unit_test(leaving_against_deadlines),
         cmocka_unit_test(limits_move_and_leases_end_under_load),
+        cmocka_unit_test(jobs_find_what_is_free),
+        cmocka_unit_test(as_many_again_while_short_calls_end),
+        cmocka_unit_test(without_a_lease_jobs_find_nothing),
+        cmocka_unit_test(jobs_are_turned_out_and_live_turns_stay),
         cmocka_unit_test(closing_against_all_of_it),
     };
     return RUN(tests);
