@@ -20,11 +20,14 @@ COMMENT ON COLUMN hansard_audit.chain_headers.session_head IS 'Chain hash of its
 GRANT SELECT ON hansard_audit.chain_headers TO hansard_auditor;
 
 CREATE OR REPLACE VIEW hansard_audit.chain_turns AS
-SELECT t.conversation_id, t.turn_no, t.state = 'completed' AS is_completed FROM hansard.turns t;
+SELECT t.conversation_id, t.turn_no, t.state = 'completed' AS is_completed, t.fingerprint = '' AS is_blanked
+FROM hansard.turns t;
 COMMENT ON VIEW hansard_audit.chain_turns IS 'Turns, for the shape of a chain.';
 COMMENT ON COLUMN hansard_audit.chain_turns.conversation_id IS 'Conversation.';
 COMMENT ON COLUMN hansard_audit.chain_turns.turn_no IS 'Place in the conversation: 1, 2, 3 … without a gap.';
 COMMENT ON COLUMN hansard_audit.chain_turns.is_completed IS 'It has an answer.';
+COMMENT ON COLUMN hansard_audit.chain_turns.is_blanked IS
+    'Erasure or retention has taken its words: it has no fingerprint. Its messages have neither text nor salt, then.';
 GRANT SELECT ON hansard_audit.chain_turns TO hansard_auditor;
 
 CREATE OR REPLACE VIEW hansard_audit.chain AS
@@ -52,15 +55,15 @@ SELECT d.month,
               'hex')::uuid AS beyond_id
 FROM (SELECT n.month, to_date(n.month, 'YYYYMM')::timestamp AT TIME ZONE 'UTC' AS begins,
              (to_date(n.month, 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC' AS ends
-      FROM (SELECT DISTINCT right(e.detail ->> 'partition', 6) AS month
+      FROM (SELECT DISTINCT e.detail ->> 'month' AS month
             FROM hansard.audit_events e
-            WHERE e.kind = 'partition_dropped' AND e.detail ->> 'partition' ~ '^messages_2[0-9]{3}(0[1-9]|1[0-2])$') AS n
+            WHERE e.kind = 'partition_dropped' AND e.detail ->> 'month' ~ '^2[0-9]{3}(0[1-9]|1[0-2])$') AS n
      ) AS d
 WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
                   WHERE s.nspname = 'hansard' AND c.relname = 'messages_' || d.month);
 COMMENT ON VIEW hansard_audit.dropped_months IS
     'Months that retention has dropped: their partition of messages is not there, and an audit event partition_dropped '
-    'says {"partition": "messages_YYYYMM"}.';
+    'says {"month": "YYYYMM"}.';
 COMMENT ON COLUMN hansard_audit.dropped_months.month IS 'YYYYMM.';
 COMMENT ON COLUMN hansard_audit.dropped_months.least_id IS 'Conversations from this id on …';
 COMMENT ON COLUMN hansard_audit.dropped_months.beyond_id IS '… and before this one were in it.';
@@ -134,7 +137,8 @@ BEGIN
         LEFT JOIN hansard.sessions s ON s.session_key = c.session_key AND s.conversation_id = c.conversation_id
         WHERE c.conversation_id = wanted
     ), turned AS MATERIALIZED (
-        SELECT t.turn_no, t.state, lag(t.turn_no, 1, 0) OVER (ORDER BY t.turn_no) + 1 AS expected
+        SELECT t.turn_no, t.state, t.fingerprint = '' AS is_blanked,
+               lag(t.turn_no, 1, 0) OVER (ORDER BY t.turn_no) + 1 AS expected
         FROM hansard.turns t WHERE t.conversation_id = wanted
     ), said AS MATERIALIZED (
         SELECT m.turn_no, m.position, m.role, m.created_at, m.text_hash, m.chain_hash,
@@ -168,19 +172,21 @@ BEGIN
         SELECT 3, r.n, r.turn_no, r.position, r.problem
         FROM (SELECT s.n, s.turn_no, s.position,
                      CASE WHEN NOT s.is_erased AND s.fits IS NOT TRUE THEN 'words changed'
-                          WHEN s.is_erased AND h.session_id IS NOT NULL THEN 'words taken away, but not by erasing the conversation'
+                          WHEN s.is_erased AND h.session_id IS NOT NULL AND t.is_blanked IS NOT TRUE
+                              THEN 'words taken away, but not by erasing the conversation'
                           WHEN NOT s.is_erased AND h.conversation_id IS NOT NULL AND h.session_id IS NULL
                               THEN 'session id taken away, but not by erasing the conversation'
+                          WHEN NOT s.is_erased AND t.is_blanked THEN 'words left in a turn that was blanked'
                           WHEN NOT isfinite(s.created_at) OR (s.n = 1 AND NOT isfinite(h.created_at)) THEN 'chain broken'
                           WHEN hansard.chain_hash(
                                    CASE WHEN s.n > 1 THEN s.before
                                         ELSE hansard.chain_start(wanted, h.session_key, h.created_at) END,
                                    wanted, s.turn_no, s.position, s.role::text, s.created_at, s.text_hash) <> s.chain_hash
                               THEN 'chain broken'
-                          WHEN NOT EXISTS (SELECT FROM turned t WHERE t.turn_no = s.turn_no) THEN 'turn missing'
+                          WHEN t.turn_no IS NULL THEN 'turn missing'
                           WHEN (s.position, s.role) NOT IN ((1, 'user'), (2, 'assistant')) THEN 'role out of place'
                      END AS problem
-              FROM said s LEFT JOIN header h ON true) AS r
+              FROM said s LEFT JOIN header h ON true LEFT JOIN turned t ON t.turn_no = s.turn_no) AS r
         WHERE r.problem IS NOT NULL
         UNION ALL
         SELECT 4, 0, NULL, NULL, 'newest message missing'
@@ -205,7 +211,8 @@ END
 $$;
 COMMENT ON FUNCTION hansard_audit.verify(uuid) IS
     'Checks a conversation: words against their hashes, the chain from header to head, the shape of turns, what seals hold. '
-    'One row "ok" with counts (erased: messages whose words were erased; the hashes of these are checked all the same), or '
+    'One row "ok" with counts (erased: messages whose words erasure or retention has taken; the hashes of these are checked '
+    'all the same), or '
     'what is wrong, a row each, first the one that tells most: "broken". "gone": retention has dropped it. "unknown": nothing speaks '
     'of such a conversation.';
 GRANT EXECUTE ON FUNCTION hansard_audit.verify(uuid) TO hansard_auditor;

@@ -54,14 +54,17 @@ BEGIN
         ORDER BY w.begins
     LOOP
         -- Two days after its month only what long conversations have still to say comes in, and that is read through. An index
-        -- keeps words that were erased; so it is made anew.
+        -- keeps words that erasure or retention has taken away; so it is made anew.
         CONTINUE WHEN part.indexed_until >= least(midnight, part.ends + interval '2 days')
                   AND NOT EXISTS (SELECT FROM hansard.audit_events e
-                                  WHERE e.kind LIKE '%erased' AND e.happened_at >= part.indexed_until AND e.happened_at < midnight
-                                    AND (e.detail -> 'conversation_ids' IS NULL
-                                         OR EXISTS (SELECT FROM jsonb_array_elements_text(e.detail -> 'conversation_ids') AS id
-                                                    WHERE id::uuid >= hansard.uuid_floor(part.begins)
-                                                      AND id::uuid < hansard.uuid_floor(part.ends))));
+                                  WHERE e.happened_at >= part.indexed_until AND e.happened_at < midnight
+                                    AND CASE e.kind
+                                        WHEN 'retention_applied' THEN e.detail ->> 'month' = right(part.partition_name, 6)
+                                        WHEN 'conversation_erased'
+                                        THEN EXISTS (SELECT FROM jsonb_array_elements_text(e.detail -> 'conversation_ids') AS id
+                                                     WHERE id::uuid >= hansard.uuid_floor(part.begins)
+                                                       AND id::uuid < hansard.uuid_floor(part.ends))
+                                        ELSE false END);
         name := format('%s_words_%s', part.partition_name, to_char(midnight, 'YYYYMMDD'));
         CONTINUE WHEN name = ANY (part.index_names);
         RETURN NEXT format('CREATE INDEX CONCURRENTLY %I ON hansard.%I USING gin (hansard.words(text)) WITH (fastupdate = off)'

@@ -12,7 +12,12 @@
 #define TURNS_MOST ((size_t)64 << 20) /* of one conversation; a byte each */
 #define SALT_BYTES 16
 
-enum turn_mark { TURN_IS_COMPLETED = 1, TURN_HAS_QUESTION = 2, TURN_HAS_ANSWER = 4 };
+enum turn_mark {
+    TURN_IS_COMPLETED = 1,
+    TURN_HAS_QUESTION = 2,
+    TURN_HAS_ANSWER = 4,
+    TURN_IS_BLANKED = 8,
+};
 
 /* Classes, in the order of what they tell. The words are those of hansard_audit.verify(). */
 enum finding_class { FOUND_HEADER, FOUND_SHAPE, FOUND_ROW, FOUND_HEAD, FOUND_SEAL, FOUND_NOTHING };
@@ -101,7 +106,9 @@ static bool look_at_turns(struct look *l, struct err *e)
         char mark = 0;
         trail_turn(l->trail, &t);
         if (t.is_completed)
-            mark = TURN_IS_COMPLETED;
+            mark |= TURN_IS_COMPLETED;
+        if (t.is_blanked)
+            mark |= TURN_IS_BLANKED;
         if (l->gap == 0 && ((size_t)t.turn_no != l->turns->len + 1 || !buf_add(l->turns, &mark, 1)))
             l->gap = (int32_t)l->turns->len + 1;
         if (!trail_step(l->trail, TRAIL_TURNS, e))
@@ -165,12 +172,15 @@ static const char *problem_of(const struct look *l, const struct trail_message *
 {
     bool is_erased = !m->text.data && !m->salt.data;
     bool has_turn = m->turn_no > 0 && (size_t)m->turn_no <= l->turns->len;
+    bool is_blanked = has_turn && (l->turns->data[m->turn_no - 1] & TURN_IS_BLANKED);
     if (!words_fit(m))
         return "words changed";
-    if (is_erased && l->has_header && !l->is_erased)
+    if (is_erased && !is_blanked && l->has_header && !l->is_erased)
         return "words taken away, but not by erasing the conversation";
     if (!is_erased && l->has_header && l->is_erased)
         return "session id taken away, but not by erasing the conversation";
+    if (!is_erased && is_blanked)
+        return "words left in a turn that was blanked";
     if (!chain_fits(l, m))
         return "chain broken";
     if (!has_turn)

@@ -38,7 +38,7 @@ static const char begin_sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
 static const char *const columns[TRAIL_STREAMS] = {
     "conversation_id, session_key, user_id, session_id, created_at, session_head"
     " FROM hansard_audit.chain_headers",
-    "conversation_id, turn_no, is_completed FROM hansard_audit.chain_turns",
+    "conversation_id, turn_no, is_completed, is_blanked FROM hansard_audit.chain_turns",
     "conversation_id, turn_no, position, role, created_at, text, salt, text_hash, chain_hash"
     " FROM hansard_audit.chain",
     "conversation_id, seal_no, messages, head, is_dropped FROM hansard_audit.seal_heads"};
@@ -224,7 +224,8 @@ void trail_turn(const struct trail *t, struct trail_turn *out)
 {
     const struct stream *s = &t->streams[TRAIL_TURNS];
     *out = (struct trail_turn){.turn_no = (int32_t)number(s->page, s->row, 1),
-                               .is_completed = truth(s->page, s->row, 2)};
+                               .is_completed = truth(s->page, s->row, 2),
+                               .is_blanked = truth(s->page, s->row, 3)};
 }
 
 void trail_message(const struct trail *t, struct trail_message *out)

@@ -26,6 +26,7 @@ struct trail_header {
 struct trail_turn {
     int32_t turn_no;
     bool is_completed;
+    bool is_blanked; /* erasure or retention has taken its words */
 };
 struct trail_message {
     int32_t turn_no;

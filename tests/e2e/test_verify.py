@@ -113,6 +113,10 @@ CHANGES = {
         "UPDATE hansard.messages SET text = NULL, salt = NULL WHERE {} AND turn_no = 2 AND position = 1",
         "turn 2 position 1: words taken away, but not by erasing the conversation",
     ),
+    "fingerprint": (
+        "UPDATE hansard.turns SET fingerprint = '' WHERE {} AND turn_no = 3",
+        "turn 3 position 1: words left in a turn that was blanked",
+    ),
     "role": (
         "UPDATE hansard.messages SET role = 'assistant' WHERE {} AND turn_no = 3 AND position = 1",
         "turn 3 position 1: chain broken",
@@ -257,6 +261,39 @@ def test_seals(evidence, ids):
     is_broken(evidence.verify(), "seal 2: seal missing")
 
 
+@pytest.fixture
+def retention(evidence):
+    """apply(): a whole walk of 90 days. A tier that nobody is in has it walk through this month as well."""
+    evidence.sql("INSERT INTO hansard.tiers (tier, burst, retention) VALUES ('walked', 100, '1 ms')")
+
+    def apply():
+        evidence.sql("UPDATE hansard.retention_walk SET began_at = NULL, ended_at = NULL")
+        until(lambda: evidence.value("SELECT hansard_api.apply_retention(90 * 86400000::bigint, 200)")[0] == 0)
+
+    yield apply
+    evidence.sql("DELETE FROM hansard.tiers WHERE tier = 'walked'")
+
+
+def test_blanked_by_retention(evidence, ids, retention):
+    """Turns of a conversation that goes on: erased. Words that go in any other way are found as before."""
+    here = f"conversation_id = '{ids[7]}'"
+    evidence.seal()
+    evidence.sql(f"UPDATE hansard.turns SET finished_at = now() - interval '100 days' WHERE {here} AND turn_no <= 2")
+    retention()
+    erased = evidence.value(f"SELECT count(*) FROM hansard.messages WHERE {here} AND text IS NULL AND salt IS NULL")
+    assert erased in (3, 4)  # every fifth turn has no answer
+    is_fine(evidence.verify(), f"20 conversations, 216 messages ({erased} erased), 1 seals")
+    assert (evidence.sql(SQL, ids[7])[0].status, evidence.sql(SQL, ids[7])[0].erased) == ("ok", erased)
+
+    evidence.sql(f"UPDATE hansard.messages SET text = NULL, salt = NULL WHERE {here} AND turn_no = 3 AND position = 1")
+    line = f"conversation {ids[7]} turn 3 position 1: words taken away, but not by erasing the conversation"
+    is_broken(evidence.verify(), line)
+    evidence.sql(f"UPDATE hansard.messages SET text_hash = sha256('x') WHERE {here} AND turn_no = 1 AND position = 1")
+    is_broken(evidence.verify(), f"conversation {ids[7]} turn 1 position 1: chain broken")
+    (row,) = evidence.sql(SQL, ids[7])
+    assert (row.turn_no, row.position, row.problem) == (1, 1, "chain broken")
+
+
 def test_gone_by_retention(evidence, ids):
     evidence.seal()
     old = "01400000-0000-7000-8000-000000000000"  # March 2013
@@ -267,7 +304,7 @@ def test_gone_by_retention(evidence, ids):
     evidence.sql(f"UPDATE hansard.seals SET hash = hansard.seal_hash({fields})")
     is_broken(evidence.verify(), f"conversation {old}: conversation missing")
     month = evidence.value("SELECT to_char(to_timestamp(x'014000000000'::bigint / 1000.0) AT TIME ZONE 'UTC', 'YYYYMM')")
-    detail = json.dumps({"partition": f"messages_{month}"})
+    detail = json.dumps({"month": month})
     event = "INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, %s)"
     evidence.sql(event, detail)
     done = evidence.verify()

@@ -68,6 +68,11 @@ class Tamperer:
         self._do_row("UPDATE hansard.messages SET text = NULL, salt = NULL")
         return [self.row]
 
+    def words_left_in_a_blanked_turn(self):
+        turn = self.row[0]
+        self._do("UPDATE hansard.turns SET fingerprint = '' WHERE conversation_id = %s AND turn_no = %s", [self.id, turn])
+        return [(turn, 1)]
+
     def salt(self):
         self._do_row("UPDATE hansard.messages SET salt = uuid_send(gen_random_uuid())")
         return [self.row]

@@ -1,6 +1,6 @@
 -- Search finds the same with an index of words and without, and what the nightly run has to do for it.
 BEGIN;
-SELECT plan(39);
+SELECT plan(45);
 
 SELECT help.worker('w');
 SELECT help.turn('w', 's', 'The quick brown Fox', 'jumps over the lazy dog: it''s a_b, back\slash');
@@ -70,15 +70,34 @@ SELECT gen_random_uuid(), date_trunc('day', now(), 'UTC') - interval '1 hour', '
        jsonb_build_object('conversation_ids', ARRAY[conversation_id])
 FROM hansard.messages WHERE text = 'an old fox' LIMIT 1;
 SELECT is_empty('SELECT pg_temp.tonight()', 'what was erased before an index was made is not in it');
-SELECT lives_ok($$
-    DO $do$
-    DECLARE
-        of_today text := (SELECT min(index_name) FROM hansard.word_indexes());
-    BEGIN
-        EXECUTE format('ALTER INDEX hansard.%I RENAME TO %I', of_today,
-                       left(of_today, -8) || to_char((now() AT TIME ZONE 'UTC')::date - 1, 'YYYYMMDD'));
-    END $do$ $$, 'an index of yesterday');
+CREATE FUNCTION pg_temp.a_day_passes() RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    of_today text := (SELECT min(index_name) FROM hansard.word_indexes());
+BEGIN
+    EXECUTE format('ALTER INDEX hansard.%I RENAME TO %I', of_today,
+                   left(of_today, -8) || to_char((now() AT TIME ZONE 'UTC')::date - 1, 'YYYYMMDD'));
+END
+$$;
+SELECT lives_ok('SELECT pg_temp.a_day_passes()', 'an index of yesterday');
 SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('DROP INDEX ')$$, '... is made anew');
+SELECT is(count(*), 2::bigint, '... and finds what it did') FROM hansard_audit.search('"old fox"', '-infinity');
+
+-- So are words that retention has blanked; it says of which month.
+DELETE FROM hansard.audit_events WHERE kind = 'conversation_erased';
+SELECT lives_ok('SELECT pg_temp.a_day_passes()', 'once more an index of yesterday');
+SELECT is_empty('SELECT pg_temp.tonight()', '... is left alone when nothing was taken away');
+CREATE FUNCTION pg_temp.note(kind text, detail jsonb) RETURNS void
+LANGUAGE sql
+AS $$ INSERT INTO hansard.audit_events
+      VALUES (gen_random_uuid(), date_trunc('day', now(), 'UTC') - interval '1 hour', kind, NULL, NULL, detail) $$;
+SELECT pg_temp.note('retention_applied', '{"month": "199901", "turns": 1}'), pg_temp.note('user_erased', '{"conversations": 1}');
+SELECT is_empty('SELECT pg_temp.tonight()', '... or from another month');
+SELECT pg_temp.note('retention_applied', jsonb_build_object('month', to_char(min(begins) AT TIME ZONE 'UTC', 'YYYYMM')))
+FROM hansard.word_indexes() WHERE index_name IS NOT NULL;
+SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('DROP INDEX ')$$, '... and made anew when retention was in its month');
+SELECT is_empty('SELECT pg_temp.tonight()', '... once');
 SELECT is(count(*), 2::bigint, '... and finds what it did') FROM hansard_audit.search('"old fox"', '-infinity');
 
 SELECT * FROM finish();

@@ -1,6 +1,6 @@
 -- Retention: what is past its time goes, turn by turn or a month at once; what is not, stays.
 BEGIN;
-SELECT plan(55);
+SELECT plan(58);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers (tier, rate_per_minute, burst, retention)
 VALUES ('short', NULL, 100, '10 days'), ('long', NULL, 100, '400 days'), ('ever', NULL, 100, '0');
@@ -119,6 +119,10 @@ SELECT is(pg_temp.walk('90 days'), '0 100', 'once more');
 SELECT is((SELECT sum((detail ->> 'turns')::int) FROM hansard.audit_events WHERE kind = 'retention_applied'), 8::bigint, '... nothing is to be done');
 SELECT is(pg_temp.kinds(), 'retention_applied ' || (SELECT count(*) FROM hansard.audit_events WHERE kind = 'retention_applied'),
           'no month was dropped');
+SELECT is_empty($$SELECT v.* FROM hansard.conversations c, hansard_audit.verify(c.conversation_id) v WHERE v.status <> 'ok'$$,
+                'who checks the chains finds nothing wrong');
+SELECT is(ROW(v.status, v.messages, v.erased), ROW('ok'::text, 20::bigint, 10::bigint), '... and what is blanked counts as erased')
+FROM hansard.conversations c, hansard_audit.verify(c.conversation_id) v WHERE c.session_key = help.session_key('half', 'free');
 
 -- What is left is spoken on: the blanked turns are not shown to the model.
 SELECT is((SELECT history FROM help.ask('w', '{"session": "half", "caller": "free", "words": "still there?"}', ttl => '1000 days')),
@@ -156,6 +160,8 @@ SELECT is_empty($$SELECT FROM hansard.sessions s JOIN doomed USING (conversation
 SELECT is((SELECT detail - 'heads_hash' FROM hansard.audit_events WHERE kind = 'partition_dropped'),
           jsonb_build_object('month', to_char(pg_temp.at('200 days') AT TIME ZONE 'UTC', 'YYYYMM'), 'conversations', 4,
                              'turns', 5, 'messages', 10), 'which is noted with counts');
+SELECT is(string_agg(DISTINCT v.status, ' '), 'gone', 'who checks its chains is told that they are gone')
+FROM doomed d, hansard_audit.verify(d.conversation_id) v;
 CREATE FUNCTION pg_temp.fold() RETURNS text
 LANGUAGE plpgsql
 AS $$

@@ -157,10 +157,10 @@ SELECT is(pg_temp.verify_b(), 'broken conversation missing', 'a whole conversati
 CREATE TEMP TABLE long_ago AS SELECT overlay(hansard.uuid_floor('2025-01-15')::text PLACING '7' FROM 15)::uuid AS id;
 INSERT INTO hansard.seal_heads SELECT id, 1, 2, sha256('x') FROM long_ago;
 SELECT is(status, 'broken', 'one of a month that is not there') FROM long_ago, hansard_audit.verify(id);
-INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, '{"partition": "messages_202502"}'),
-                                        (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, '{"partition": 7}');
+INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, '{"month": "202502"}'),
+                                        (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, '{"month": 7}');
 SELECT is(status, 'broken', 'another month was dropped') FROM long_ago, hansard_audit.verify(id);
-INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, '{"partition": "messages_202501"}');
+INSERT INTO hansard.audit_events VALUES (gen_random_uuid(), now(), 'partition_dropped', NULL, NULL, '{"month": "202501"}');
 SELECT is(status, 'gone', 'its month was dropped') FROM long_ago, hansard_audit.verify(id);
 SELECT is(string_agg(h.conversation_id::text, ' '), (SELECT id::text FROM long_ago), 'the program is told the same')
 FROM hansard_audit.seal_heads h WHERE h.is_dropped;

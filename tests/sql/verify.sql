@@ -1,6 +1,6 @@
 -- What hansard_audit.verify says of a conversation, whole, changed in every way, erased, and gone.
 BEGIN;
-SELECT plan(47);
+SELECT plan(59);
 SELECT help.worker('w');
 SELECT help.caller('ann', 'free');
 
@@ -121,6 +121,31 @@ SELECT is(pg_temp.after('UPDATE hansard.conversations SET created_at = created_a
           '1.1 chain broken', 'another time');
 SELECT is(pg_temp.after('UPDATE hansard.conversations SET session_id = NULL' || pg_temp.there()),
           '1.1 session id taken away, but not by erasing the conversation', 'another one that is taken for erased');
+
+-- A turn whose words retention has taken, in a conversation that goes on.
+UPDATE hansard.turns SET finished_at = now() - interval '100 days'
+WHERE turn_no = 1 AND conversation_id = (SELECT conversation_id FROM talk);
+SELECT is(hansard.blank_turns(ARRAY[conversation_id], ARRAY[now() - interval '90 days']), '{1,2}', 'a turn is past its time') FROM talk;
+SELECT is(pg_temp.says(conversation_id), 'ok 3 5 2 0', '... its words are erased, and nothing is wrong') FROM talk;
+SELECT is(help.tries('hansard_auditor', $$DO $do$ BEGIN ASSERT (SELECT string_agg(t.turn_no::text, ' ') FROM hansard_audit.chain_turns t
+    JOIN talk USING (conversation_id) WHERE t.is_blanked) = '1'; END $do$ $$), 'done', '... which the view says, too');
+SELECT is(pg_temp.after('UPDATE hansard.messages SET text = NULL, salt = NULL' || pg_temp.at(3, 2)),
+          '3.2 words taken away, but not by erasing the conversation', 'words of another turn taken away');
+SELECT is(pg_temp.after('UPDATE hansard.turns SET fingerprint = sha256(''x'')' || pg_temp.there() || ' AND turn_no = 1'),
+          '1.1 words taken away, but not by erasing the conversation', 'a fingerprint where there are no words');
+SELECT is(pg_temp.after('UPDATE hansard.turns SET fingerprint = ''''' || pg_temp.there() || ' AND turn_no = 3'),
+          '3.1 words left in a turn that was blanked', 'a fingerprint taken away, but not the words');
+SELECT is(pg_temp.after('WITH t AS (UPDATE hansard.turns SET fingerprint = ''''' || pg_temp.there() || ' AND turn_no = 3) '
+                        'UPDATE hansard.messages SET text = NULL, salt = NULL' || pg_temp.at(3, 1)),
+          '3.2 words left in a turn that was blanked', '... or only the question');
+SELECT is(pg_temp.after('UPDATE hansard.messages SET text = ''said'', salt = sha256(''x'')' || pg_temp.at(1, 1)), '1.1 words changed',
+          'words put in for blanked ones');
+SELECT is(pg_temp.after('UPDATE hansard.messages SET text_hash = sha256(text_hash)' || pg_temp.at(1, 1)), '1.1 chain broken',
+          'a hash of what was blanked');
+SELECT is(pg_temp.after('DELETE FROM hansard.messages' || pg_temp.at(1, 2)), '1.2 answer missing', 'a row of what was blanked');
+SELECT is(pg_temp.after('DELETE FROM hansard.turns' || pg_temp.there() || ' AND turn_no = 1'), '1 turn missing', 'the turn that was blanked');
+SELECT is(pg_temp.after('UPDATE hansard.conversations SET session_id = NULL' || pg_temp.there()),
+          '2.1 session id taken away, but not by erasing the conversation', 'the rest taken for erased');
 
 -- More than one thing: all are named.
 UPDATE hansard.messages SET text = 'x' WHERE conversation_id = (SELECT conversation_id FROM old);

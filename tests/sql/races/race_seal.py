@@ -14,6 +14,13 @@ def seal(worker):
     return made and json.loads(made)
 
 
+def seal_all():
+    """What other races have left may be more than one seal looks at: a story begins when nothing waits."""
+    worker = Worker()
+    while seal(worker):
+        pass
+
+
 def seals_of(session):
     return watcher().value(
         "SELECT array_agg(h.seal_no ORDER BY h.seal_no) FROM hansard.seal_heads h JOIN hansard.sessions s "
@@ -29,6 +36,7 @@ def all_fit():
 @story("two workers seal at once: the second has nothing to do, and does not wait")
 def two_at_once():
     speaker, one, other, session = Worker(), Worker(), Worker(), new_session()
+    seal_all()
     speaker.finish(speaker.accept(session))
     made = seal(one.begin())
     assert seal(other) is None
@@ -41,6 +49,7 @@ def two_at_once():
 @story("a seal that is rolled back leaves nothing, and the next one has its number")
 def rolled_back():
     speaker, one, other, session = Worker(), Worker(), Worker(), new_session()
+    seal_all()
     speaker.accept(session)
     lost = seal(one.begin())
     one.rollback()
@@ -53,6 +62,7 @@ def rolled_back():
 @story("a message that is not committed when its time is sealed is in the next seal")
 def committed_late():
     slow, quick, sealer, late, early = Worker(), Worker(), Worker(), new_session(), new_session()
+    seal_all()
     slow.begin().accept(late)
     quick.accept(early)
     first = seal(sealer)
