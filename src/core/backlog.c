@@ -9,7 +9,8 @@
 #include "db/store.h"
 
 #define COUNT_MS 2000
-#define COUNT_SHARE 100 /* of the time, at most one part is spent counting */
+#define COUNT_MOST_MS 30000 /* however long it took: it may have waited for a busy database */
+#define COUNT_SHARE 100     /* of the time, at most one part is spent counting */
 #define CALL_MS 5000
 
 static void on_time(struct timer *timer)
@@ -40,7 +41,9 @@ static void on_counted(struct call_item *item)
     free(item->text);
     item->text = NULL;
     timer_start(b->core->timers, &b->timer,
-                now_us / 1000 + (pause_ms > COUNT_MS ? pause_ms : COUNT_MS));
+                now_us / 1000 + (pause_ms < COUNT_MS        ? COUNT_MS
+                                 : pause_ms > COUNT_MOST_MS ? COUNT_MOST_MS
+                                                            : pause_ms));
 }
 
 void backlog_init(struct backlog *b, struct core *core)
@@ -62,6 +65,14 @@ bool backlog_has_room(struct backlog *b)
     bool has_room = b->queued < b->core->config->job_limit;
     pthread_mutex_unlock(&b->lock);
     return has_room;
+}
+
+void backlog_began(struct backlog *b, size_t jobs)
+{
+    pthread_mutex_lock(&b->lock);
+    b->queued = b->queued > (int64_t)jobs ? b->queued - (int64_t)jobs : 0;
+    b->since = b->since > (int64_t)jobs ? b->since - (int64_t)jobs : 0;
+    pthread_mutex_unlock(&b->lock);
 }
 
 void backlog_place(struct backlog *b, bool is_new, int64_t *position, int64_t *wait_ms)

@@ -1,7 +1,7 @@
 /* backlog — how many jobs are queued in all, about.
  *
  * Does:      counts them every two seconds, less often when counting takes long, and adds what this worker
- *            queued since; says where a new one stands, and about when it will begin.
+ *            queued since, and takes off what it began; says where a new one stands, and about when it will begin.
  * Does not:  hold jobs, or decide what a caller may have (accept_turns does).
  * Threads:   any.
  * Owns:      its call.
@@ -29,6 +29,7 @@ struct backlog {
 void backlog_init(struct backlog *b, struct core *core);
 void backlog_fini(struct backlog *b);
 
+void backlog_began(struct backlog *b, size_t jobs); /* so many run here now */
 bool backlog_has_room(struct backlog *b);
 /* The place of one that is queued (is_new: just now), and when it begins, in ms; -1: not known. */
 void backlog_place(struct backlog *b, bool is_new, int64_t *position, int64_t *wait_ms);

@@ -111,6 +111,7 @@ static void on_claimed(struct call_item *item)
         FAILPOINT("claimed_before_model");
     for (size_t i = 0; i < count; i++)
         turn_run(j->core, &c->jobs[i]);
+    backlog_began(&j->core->backlog, count);
     claim_clear(c);
     atomic_store(&j->is_hungry, is_full);
     pthread_mutex_lock(&j->lock);
