@@ -28,7 +28,6 @@ CREATE TABLE hansard.jobs (
     CHECK (NOT is_ready OR worker_id IS NULL)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX jobs_ready ON hansard.jobs (queued_at) WHERE is_ready;
-CREATE INDEX jobs_worker ON hansard.jobs (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX jobs_owner ON hansard.jobs (limit_key);
 CREATE INDEX jobs_running ON hansard.jobs (worker_id) WHERE worker_id IS NOT NULL;
 COMMENT ON TABLE hansard.jobs IS
