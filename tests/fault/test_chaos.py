@@ -28,7 +28,7 @@ WORKERS = ("worker1", "worker2", "worker3")
 CALLERS, SESSIONS = 50, 100
 PERMITS, CAP = 5, 9
 REPEATS = 100
-CALL_S = 4
+CALL_S = 8
 SETTINGS = {
     "llm_concurrency": PERMITS,
     "cluster_concurrency": CAP,
@@ -44,7 +44,7 @@ HANGS_S = 45  # a worker may be frozen for 20 s, and then takes its 15 s
 
 def thoughtful_words(rng):
     """A question that keeps the gates full."""
-    return f"[[delay {rng.randrange(0, 300)}]] "
+    return f"[[delay {rng.randrange(0, rng.choice([100, 400, 1600]))}]] "
 
 
 class ChaosLoad(JobLoad):
