@@ -298,5 +298,6 @@ def test_as_many_as_may_be_queued_in_all(record, caller, worker, session, runnin
     assert record.turns(f"{session} new") == []
     assert scrape(at).get("hansard_refusals_total", reason="job_queue_full") == 1
     assert caller.cancel(running[1]).status == 200
-    answer = until(lambda: (heard := at.queue(f"{session} new", "x", key="k")).status == 202 and heard)
+    # Ten seconds, when its last count took long to come through.
+    answer = until(lambda: (heard := at.queue(f"{session} new", "x", key="k")).status == 202 and heard, seconds=15)
     assert ended(at, queued(answer))["status"] == "completed"
