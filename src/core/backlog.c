@@ -9,8 +9,8 @@
 #include "db/store.h"
 
 #define COUNT_MS 2000
-#define COUNT_MOST_MS 30000 /* however long it took: it may have waited for a busy database */
 #define COUNT_SHARE 100     /* of the time, at most one part is spent counting */
+#define COUNT_MOST_MS 10000 /* it may have been the way that took long: not for ever */
 #define CALL_MS 5000
 
 static void on_time(struct timer *timer)
@@ -30,6 +30,8 @@ static void on_counted(struct call_item *item)
     struct backlog *b = CONTAINER_OF(item, struct backlog, item);
     int64_t now_us = clock_mono_us();
     int64_t pause_ms = (now_us - b->asked_us) * COUNT_SHARE / 1000;
+    pause_ms = pause_ms > COUNT_MS ? pause_ms : COUNT_MS;
+    pause_ms = pause_ms < COUNT_MOST_MS ? pause_ms : COUNT_MOST_MS;
     int queued, ready, calls;
     pthread_mutex_lock(&b->lock);
     if (item->text && sscanf(item->text, "{%d,%d,%d}", &queued, &ready, &calls) == 3) {
@@ -40,10 +42,7 @@ static void on_counted(struct call_item *item)
     pthread_mutex_unlock(&b->lock);
     free(item->text);
     item->text = NULL;
-    timer_start(b->core->timers, &b->timer,
-                now_us / 1000 + (pause_ms < COUNT_MS        ? COUNT_MS
-                                 : pause_ms > COUNT_MOST_MS ? COUNT_MOST_MS
-                                                            : pause_ms));
+    timer_start(b->core->timers, &b->timer, now_us / 1000 + pause_ms);
 }
 
 void backlog_init(struct backlog *b, struct core *core)

@@ -1,7 +1,7 @@
 /* backlog — how many jobs are queued in all, about.
  *
- * Does:      counts them every two seconds, less often when counting takes long, and adds what this worker
- *            queued since, and takes off what it began; says where a new one stands, and about when it will begin.
+ * Does:      counts them every two seconds, or up to ten when counting takes long, and adds what this
+ *            worker queued since, takes off what it began; says where a new one stands, and about when it will begin.
  * Does not:  hold jobs, or decide what a caller may have (accept_turns does).
  * Threads:   any.
  * Owns:      its call.

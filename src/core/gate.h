@@ -19,8 +19,7 @@
 enum gate_class { GATE_LIVE, GATE_JOB, GATE_CLASSES };
 #define GATE_JOB_SHARE 5
 #define GATE_SHORT_US 20000 /* about what a claim takes on a busy machine */
-#define GATE_LULL_US                                                                               \
-    (5 * GATE_SHORT_US) /* when none has ended for so long, calls are not short now */
+#define GATE_LULL_US 100000 /* when none has ended for so long, they are not short just now */
 
 struct gate_place {
     void (*admitted)(struct gate_place *); /* has a permit; gate_leave must follow */
