@@ -1,5 +1,5 @@
 -- What the cookbook in docs/audit.md asks about, said and done just now, through the functions that workers and operators
--- call: alice in session "support-42", answered, slowly, in vain, and still open; a worker that died; an erasure; a limit.
+-- call: alice in session "support-42", answered, slowly, in vain, and still open; a worker that died; an erasure; a limit; retention.
 
 \set ON_ERROR_STOP on
 
@@ -53,4 +53,5 @@ FROM hansard.sessions s WHERE s.session_id = 'support-42' AND t.conversation_id 
 INSERT INTO hansard.audit_events (event_id, happened_at, kind, user_id, request_id, detail)
 SELECT hansard.uuid_v7(now()), now(), 'limit_reached', user_id, gen_random_uuid(), '{"limit": "rate", "tier": "paid"}'
 FROM hansard.users WHERE name = 'alice';
+SELECT hansard.note_event('retention_applied', NULL, '{"month": "202001", "conversations": 1, "turns": 2, "messages": 4}');
 ANALYZE;

@@ -198,7 +198,9 @@ LEFT JOIN hansard.users u ON u.user_id = e.user_id;
 COMMENT ON VIEW hansard_audit.events IS 'What was done to callers, prices and the record besides turns.';
 COMMENT ON COLUMN hansard_audit.events.event_id IS 'UUIDv7.';
 COMMENT ON COLUMN hansard_audit.events.happened_at IS 'When. To be filtered by.';
-COMMENT ON COLUMN hansard_audit.events.kind IS 'key_added, key_revoked, tier_changed, price_set, conversation_erased, limit_reached …';
+COMMENT ON COLUMN hansard_audit.events.kind IS
+    'key_added, key_revoked, tier_changed, price_set, limit_reached, conversation_erased, user_erased, retention_applied, '
+    'partition_dropped, scrubbed, webhook_given_up.';
 COMMENT ON COLUMN hansard_audit.events.user_name IS 'Whom it concerns; NULL: somebody anonymous, or nobody.';
 COMMENT ON COLUMN hansard_audit.events.user_id IS 'Whom it concerns, by id.';
 COMMENT ON COLUMN hansard_audit.events.request_id IS 'HTTP request that caused it; NULL: an operator did.';

@@ -22,6 +22,9 @@ $$;
 SET LOCAL ROLE hansard_owner;
 
 COMMENT ON SCHEMA hansard_audit IS 'What auditors may read: views, and functions that only read.';
+COMMENT ON COLUMN hansard.audit_events.kind IS
+    'key_added, key_revoked, tier_changed, price_set, limit_reached, conversation_erased, user_erased, retention_applied, '
+    'partition_dropped, scrubbed, webhook_given_up.';
 COMMENT ON SCHEMA hansard_admin IS 'What operators may call as the owner: callers, their keys, prices.';
 
 CREATE TABLE hansard.prices (

@@ -68,6 +68,24 @@ def test_cookbook_is_whole():
     assert text.count("```sql") == len(ASKED), "a query that no test runs"
 
 
+def test_all_events_are_told_of(stack):
+    """Each kind that functions write is in the documentation, and in the comments of table and view."""
+    functions = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "sql" / "functions").glob("*.sql")))
+    written = set(re.findall(r"note_event\('(\w+)'|noted_at, '(\w+)'", functions))
+    kinds = {noted or inserted for noted, inserted in written}
+    assert {"key_added", "limit_reached", "conversation_erased", "retention_applied", "webhook_given_up"} <= kinds
+    assert functions.count("INTO hansard.audit_events") == 4, "an event that this test does not know"
+    text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Events\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE)))) == kinds
+    for relation in ("hansard.audit_events", "hansard_audit.events"):
+        comment = stack.value(
+            "SELECT col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'kind'",
+            relation,
+        )
+        assert set(re.findall(r"\w+", comment)) == kinds, relation
+
+
 @pytest.mark.parametrize("number, question, query", QUERIES, ids=ASKED)
 def test_query_finds_something(auditor, number, question, query):
     assert auditor(query), (number, question)

@@ -284,6 +284,9 @@ def test_blanked_by_retention(evidence, ids, retention):
     assert erased in (3, 4)  # every fifth turn has no answer
     is_fine(evidence.verify(), f"20 conversations, 216 messages ({erased} erased), 1 seals")
     assert (evidence.sql(SQL, ids[7])[0].status, evidence.sql(SQL, ids[7])[0].erased) == ("ok", erased)
+    blanked = "SELECT count(*) FROM hansard_audit.chain_turns WHERE is_blanked"
+    noted = "SELECT sum((detail ->> 'turns')::int) FROM hansard_audit.events WHERE kind = 'retention_applied'"
+    assert evidence.value(blanked) == evidence.value(noted) == 2
 
     evidence.sql(f"UPDATE hansard.messages SET text = NULL, salt = NULL WHERE {here} AND turn_no = 3 AND position = 1")
     line = f"conversation {ids[7]} turn 3 position 1: words taken away, but not by erasing the conversation"
