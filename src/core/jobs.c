@@ -173,7 +173,7 @@ static void cancel_locked(struct jobs *j, const struct turn_ref *ref)
 static void on_looked(struct call_item *item)
 {
     struct jobs *j = CONTAINER_OF(item, struct jobs, look);
-    const char *at = item->text ? item->text + 1 : "";
+    const char *at = item->text && item->text[0] == '{' ? item->text + 1 : "";
     char *end;
     pthread_mutex_lock(&j->lock);
     for (size_t place; (place = strtoul(at, &end, 10)) > 0 && end > at; at = end + (*end == ','))
