@@ -108,8 +108,10 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT f.item::integer,
+           -- By the code, too: as failed it may have been closed for this worker, which was taken for dead.
            CASE WHEN coalesce(t.worker_id, f.worker) = f.worker AND t.attempt = f.attempt
-                     AND t.state = f.state::hansard.turn_state THEN 'finished'
+                     AND t.state = f.state::hansard.turn_state
+                     AND t.error_code IS NOT DISTINCT FROM error_codes[f.item] THEN 'finished'
                 WHEN t.state = 'cancelled' THEN 'HS499'
                 ELSE 'HS503' END,
            false

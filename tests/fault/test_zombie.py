@@ -116,6 +116,20 @@ def test_another_question_came_first(record, caller, zombie, other, session, sto
     assert len(record.turns(session)) == 2
 
 
+def test_another_question_came_first_and_its_model_failed(record, caller, zombie, other, silence, session):
+    """It is told what is stored, not what it would have stored."""
+    words = "[[delay 500]] [[status 400]] slow"
+    post = begin(caller.at(zombie).chat, session, words, key="k")
+    until(lambda: record.is_running(session))
+    zombie.signal(signal.SIGSTOP)
+    silence(zombie)
+    assert caller.at(other).chat(session, "next", key="k2").turn == 2
+    zombie.signal(signal.SIGCONT)
+    assert problem(post.result()) == (502, "worker_lost")
+    assert record.turns(session)[0].error_code == "worker_lost"
+    assert problem(caller.at(zombie).chat(session, words, key="k")) == (502, "worker_lost")
+
+
 def test_it_was_buried(stack, record, caller, zombie, other, session, stopped):
     """Nobody asked; its turn was closed for it, and its row is gone."""
     old_id = record.turns(session)[0].worker_id

@@ -61,7 +61,7 @@ SELECT is(ROW(open_turn, open_worker, next_turn, unanswered), ROW(NULL::int, NUL
           'the session is free and has an unanswered turn') FROM hansard.sessions;
 SELECT is(s.chain_head, h.chain_head, 'the chain is as it was') FROM hansard.sessions s, head h;
 UPDATE before SET content = help.content();
-SELECT is(help.finishes('{"worker": "v", "turn": 2, "attempt": 1, "state": "failed"}'), 'finished',
+SELECT is(help.finishes('{"worker": "v", "turn": 2, "attempt": 1, "state": "failed", "error": "model_timeout"}'), 'finished',
           'the same call again says the same');
 SELECT is(help.finishes('{"worker": "v", "turn": 2, "attempt": 1}'), 'HS503', 'but a failed turn is not completed');
 SELECT is(help.content(), content, 'nothing was written') FROM before;

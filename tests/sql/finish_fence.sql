@@ -1,6 +1,6 @@
 -- Only the worker that has a turn ends it: everybody else writes nothing and is told why.
 BEGIN;
-SELECT plan(19);
+SELECT plan(22);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.turn('w', 's', 'hello', 'hi there');
@@ -48,6 +48,14 @@ FROM help.ask('w', '{"session": "moved"}');
 SELECT is(help.finishes(jsonb_build_object('session', 'moved', 'conversation', conversation_id, 'worker', 'v')),
           'HS503',
           'a late result for turn 1 of the old one does not end it') FROM moved;
+
+-- The turn was closed for it, as lost, by the next question: its own failure is not what is stored, so it is not told.
+SELECT help.worker('u');
+SELECT is(help.outcomes('u', '{"session": "closed", "words": "first"}'), 'accepted', 'a turn is open');
+UPDATE hansard.workers SET lost_at = clock_timestamp() WHERE worker_id = help.id('u');
+SELECT is(help.outcomes('w', '{"session": "closed", "words": "next"}'), 'accepted', 'the next question closes it');
+SELECT is(help.finishes('{"session": "closed", "worker": "u", "turn": 1, "attempt": 1, "state": "failed",
+                          "error": "model_failed"}'), 'HS503', 'a failure of another kind comes too late');
 
 SELECT * FROM finish();
 ROLLBACK;
