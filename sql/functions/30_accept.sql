@@ -102,7 +102,7 @@ DECLARE
     bursts       integer[];
     session_keys bytea[]; -- NULL: the caller is not known
     decided_at   timestamptz;
-    drafts       hansard.accept_draft[];
+    drafts       hansard.accept_plan[];
     quotas       hansard.quota_grant[]; -- NULL: nobody is limited
     allowances   hansard.allowance_grant[]; -- NULL: nobody has caps
     limit_keys   text[];
@@ -155,7 +155,7 @@ BEGIN
                d.open_turn, d.chain_head, NOT d.starts_anew AND (d.open_turn IS NOT NULL OR d.jobs > 0),
                -- Later than all that was said before, whatever the clock says: it is the order of the chain.
                CASE WHEN d.starts_anew THEN decided_at
-                    ELSE greatest(decided_at, d.last_activity + interval '1 microsecond') END)::hansard.accept_draft),
+                    ELSE greatest(decided_at, d.last_activity + interval '1 microsecond') END)::hansard.accept_plan),
            bool_or(d.verdict IN ('new', 'queued') AND emissions[d.item] IS NOT NULL AND paid[d.item] IS NOT TRUE),
            bool_or(d.verdict = 'takeover'),
            bool_or(d.verdict = 'new' AND d.open_turn IS NOT NULL),

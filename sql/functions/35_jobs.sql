@@ -61,7 +61,7 @@ COMMENT ON FUNCTION hansard.forget_jobs(uuid[], integer[]) IS
 CREATE OR REPLACE FUNCTION hansard_api.claim_jobs(worker uuid, most integer, most_messages integer, most_bytes integer,
                                                   known uuid[] DEFAULT NULL)
 RETURNS TABLE (session_key bytea, conversation_id uuid, turn_no integer, attempt integer, words text, history text[],
-               limit_key text, request_id uuid, waited_ms integer)
+               limit_key text, request_id uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -115,15 +115,14 @@ BEGIN
         WHERE s.session_key = c.session_key
     ), turned AS (
         UPDATE hansard.turns t
-        SET state = 'running', worker_id = worker, attempt = t.attempt + 1, started_at = decided_at
+        SET state = 'running', worker_id = worker, attempt = least(t.attempt + 1, 32767), started_at = decided_at
         FROM claimed c
         WHERE t.conversation_id = c.conversation_id AND t.turn_no = c.turn_no AND t.state = 'queued'
-        RETURNING c.*, t.attempt, t.request_id, t.accepted_at
+        RETURNING c.*, t.attempt, t.request_id
     )
     SELECT t.session_key, t.conversation_id, t.turn_no, t.attempt::integer, m.text,
            CASE WHEN t.turn_no > 1 THEN hansard.context(t.conversation_id, t.turn_no, most_messages, most_bytes) END,
-           t.limit_key, t.request_id,
-           least(extract(epoch FROM decided_at - t.accepted_at) * 1000, 2147483647)::integer
+           t.limit_key, t.request_id
     FROM turned t
     CROSS JOIN LATERAL (SELECT m.text FROM hansard.messages m
                         WHERE m.conversation_id = t.conversation_id AND m.turn_no = t.turn_no AND m.position = 1
@@ -134,7 +133,7 @@ $$;
 COMMENT ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[]) IS
     'Opens jobs that are ready, the longest queued first: for a worker, so many at most, with so much of the history as the '
     'model is shown, in messages and bytes. What finish_turns wants to know of each, its words, the history before them, its '
-    'caller, the request that queued it, and how long it has waited. known: the conversations in which the worker runs a job; '
+    'caller, and the request that queued it. known: the conversations in which the worker runs a job; '
     'what it claimed besides, in a call whose reply was lost, goes back into the queue. Raises HS503 when the worker is not '
     'registered or was declared dead.';
 GRANT EXECUTE ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[]) TO hansard_app;

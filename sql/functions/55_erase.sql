@@ -53,6 +53,7 @@ DECLARE
     erased_at timestamptz;
     cancelled integer;
     blanked   integer[];
+    runners   uuid[]; -- workers that run a job of theirs
     held      text[]; -- limit keys of open turns that have caps
     used      bigint[];
 BEGIN
@@ -89,15 +90,13 @@ BEGIN
     IF held IS NOT NULL THEN
         PERFORM hansard.settle_holds(held, used);
     END IF;
-    PERFORM FROM hansard.workers w
-    WHERE w.worker_id IN (SELECT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (ids))
-    ORDER BY w.worker_id FOR UPDATE;
-    UPDATE hansard.workers w
-    SET cancels = w.cancels + 1
-    WHERE w.worker_id IN (SELECT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (ids));
+    runners := ARRAY(SELECT DISTINCT j.worker_id FROM hansard.jobs j WHERE j.conversation_id = ANY (ids) AND j.worker_id IS NOT NULL);
     DELETE FROM hansard.jobs j WHERE j.conversation_id = ANY (ids);
     DELETE FROM hansard.webhooks w WHERE w.conversation_id = ANY (ids);
     blanked := hansard.blank_turns(ids, array_fill('infinity'::timestamptz, ARRAY[cardinality(ids)]));
+    -- Last, and for a moment: their heartbeats want these rows.
+    PERFORM FROM hansard.workers w WHERE w.worker_id = ANY (runners) ORDER BY w.worker_id FOR UPDATE;
+    UPDATE hansard.workers w SET cancels = w.cancels + 1 WHERE w.worker_id = ANY (runners);
     RETURN jsonb_build_object('conversations', cardinality(ids), 'turns', blanked[1], 'messages', blanked[2],
                               'cancelled', cancelled, 'conversation_ids', ids);
 END

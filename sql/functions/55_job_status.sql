@@ -90,6 +90,11 @@ BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = key FOR UPDATE;
     SELECT * INTO job FROM hansard.jobs j WHERE j.conversation_id = of_conversation AND j.turn_no = of_turn;
     IF NOT FOUND THEN
+        -- Cancelled already, perhaps by this very call, whose reply was lost.
+        IF EXISTS (SELECT FROM hansard.turns t
+                   WHERE t.conversation_id = of_conversation AND t.turn_no = of_turn AND t.state = 'cancelled') THEN
+            RETURN hansard_api.read_job(of_key, of_conversation, of_turn);
+        END IF;
         RAISE EXCEPTION 'the job has ended' USING ERRCODE = 'HS410';
     END IF;
     cancelled_at := clock_timestamp();
@@ -119,7 +124,8 @@ END
 $$;
 COMMENT ON FUNCTION hansard_api.cancel_job(bytea, uuid, integer) IS
     'Ends a job that is queued or running as cancelled; the worker that runs it is told by its heartbeat. Its state as read_job '
-    'gives it. HS401: unknown or revoked key. HS404: no such job of this caller. HS410: it has ended.';
+    'gives it. HS401: unknown or revoked key. HS404: no such job of this caller. HS410: it has ended in '
+    'another way.';
 GRANT EXECUTE ON FUNCTION hansard_api.cancel_job(bytea, uuid, integer) TO hansard_app;
 
 RESET ROLE;

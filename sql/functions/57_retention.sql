@@ -277,6 +277,9 @@ DECLARE
     newest timestamptz := (SELECT max(hansard.kept_since(t.tier, keep, at)) FROM hansard.tiers t);
     state  integer := 1;
 BEGIN
+    IF keep_ms IS NULL OR keep_ms < 0 OR most IS NULL OR most < 1 THEN
+        RAISE EXCEPTION 'not a time to keep words for, or no number of conversations' USING ERRCODE = 'HS400';
+    END IF;
     SELECT * INTO walk FROM hansard.retention_walk FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN NULL;

@@ -230,6 +230,8 @@ GRANT EXECUTE ON FUNCTION hansard_api.leave(uuid) TO hansard_app;
 CREATE OR REPLACE FUNCTION hansard_api.reap_workers() RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 AS $$
 DECLARE
     looked_at timestamptz := clock_timestamp();
@@ -248,6 +250,14 @@ BEGIN
         ORDER BY w.worker_id
     LOOP
         PERFORM hansard.requeue_jobs(dead, true);
+    END LOOP;
+    -- What a worker claimed whose row is gone: its claim was committed after it had left.
+    FOR dead IN
+        SELECT DISTINCT j.worker_id FROM hansard.jobs j
+        WHERE j.worker_id > hansard.nobody() -- so that an index is looked up
+          AND NOT EXISTS (SELECT FROM hansard.workers w WHERE w.worker_id = j.worker_id)
+    LOOP
+        PERFORM hansard.requeue_jobs(dead, false);
     END LOOP;
     -- Some time for callers to repeat their requests and so take turns over. It is also longer than any statement of
     -- the dead worker that was under way when it was declared lost.

@@ -172,7 +172,7 @@ BEGIN
         SELECT 3, r.n, r.turn_no, r.position, r.problem
         FROM (SELECT s.n, s.turn_no, s.position,
                      CASE WHEN NOT s.is_erased AND s.fits IS NOT TRUE THEN 'words changed'
-                          WHEN s.is_erased AND h.session_id IS NOT NULL AND t.is_blanked IS NOT TRUE
+                          WHEN s.is_erased AND t.is_blanked IS NOT TRUE
                               THEN 'words taken away, but not by erasing the conversation'
                           WHEN NOT s.is_erased AND h.conversation_id IS NOT NULL AND h.session_id IS NULL
                               THEN 'session id taken away, but not by erasing the conversation'

@@ -49,10 +49,26 @@ COMMENT ON COLUMN hansard.holds.worker_id IS
     'Worker that answers it; a hold of a dead worker does not count. 00000000-0000-0000-0000-000000000000: a job''s, which '
     'counts whoever runs it.';
 
-ALTER TYPE hansard.accept_draft ADD ATTRIBUTE is_blocked boolean;
-ALTER TYPE hansard.accept_draft ADD ATTRIBUTE said_at timestamptz;
-COMMENT ON TYPE hansard.accept_draft IS
-    'What is to become of one item of accept_turns. verdict: new, again, takeover, replayed, waiting, or an SQLSTATE; of a '
-    'job queued, stored, known, or an SQLSTATE.';
+-- accept_draft stays as it is: the functions of the release before, which run until the new ones are in place, are built on it.
+CREATE TYPE hansard.accept_plan AS (
+    item            integer,
+    verdict         text,
+    session_key     bytea,
+    user_id         uuid,
+    session_id      text,
+    conversation_id uuid,
+    has_session     boolean,
+    is_fresh        boolean,
+    turn_no         integer,
+    attempt         smallint,
+    unanswered      integer,
+    orphan          integer,
+    chain_head      bytea,
+    is_blocked      boolean,
+    said_at         timestamptz
+);
+COMMENT ON TYPE hansard.accept_plan IS
+    'What is to become of one item of accept_turns. verdict: new, again, takeover, replayed, waiting, queued, stored or known '
+    '(jobs), or an SQLSTATE.';
 
 RESET ROLE;

@@ -102,6 +102,7 @@ struct core *core_open(const struct config *c, struct err *e)
     backlog_init(&core->backlog, core);
     jobs_init(&core->jobs, core);
     keeper_init(&core->keeper, &keeper);
+    jobs_start(&core->jobs);
     hooks_start(&core->hooks);
     return core;
 }

@@ -261,6 +261,8 @@ size_t gate_room(struct gate *g)
     int64_t ahead = are_short ? limit : live->waiting > 0;
     int64_t room = limit - g->in_use - (int64_t)live->waiting;
     room = (room > 0 ? room : 0) + ahead - (int64_t)jobs->waiting;
+    int64_t places = (int64_t)g->options.most - (int64_t)(live->held + jobs->held);
+    room = room < places ? room : places;
     if (limit <= 0 || g->is_closed[GATE_JOB] || now_us / 1000 >= g->leased_until_ms)
         room = 0;
     pthread_mutex_unlock(&g->lock);

@@ -327,7 +327,11 @@ void jobs_init(struct jobs *j, struct core *core)
     j->claim.call.done = on_claimed;
     j->look.done = on_looked;
     j->pause_ms = POLL_MOST_MS;
-    timer_start(core->timers, &j->poll, clock_mono_ms() + POLL_LEAST_MS);
+}
+
+void jobs_start(struct jobs *j)
+{
+    timer_start(j->core->timers, &j->poll, clock_mono_ms() + POLL_LEAST_MS);
 }
 
 void jobs_stop(struct jobs *j)

@@ -48,6 +48,7 @@ struct jobs {
 };
 
 void jobs_init(struct jobs *j, struct core *core);
+void jobs_start(struct jobs *j); /* begins to claim: the keeper is there */
 /* Claims no more; what runs is broken off and goes back into the queue. More than once is fine. */
 void jobs_stop(struct jobs *j);
 void jobs_fini(struct jobs *j);

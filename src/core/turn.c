@@ -479,7 +479,7 @@ void turn_run(struct core *c, struct claim_job *job)
     pthread_mutex_unlock(&c->lock);
     metrics_add(METRIC_TURNS_OPEN, 0, 1);
     jobs_begin(&c->jobs, t);
-    t->accepted_ms = clock_mono_ms() - job->waited_ms;
+    t->accepted_ms = clock_mono_ms();
     if (t->has_place)
         turn_go_on(t);
     else

@@ -175,7 +175,7 @@ static const char *problem_of(const struct look *l, const struct trail_message *
     bool is_blanked = has_turn && (l->turns->data[m->turn_no - 1] & TURN_IS_BLANKED);
     if (!words_fit(m))
         return "words changed";
-    if (is_erased && !is_blanked && l->has_header && !l->is_erased)
+    if (is_erased && !is_blanked)
         return "words taken away, but not by erasing the conversation";
     if (!is_erased && l->has_header && l->is_erased)
         return "session id taken away, but not by erasing the conversation";

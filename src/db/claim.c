@@ -7,8 +7,7 @@
 #include "db/row.h"
 
 static const char claim_sql[] =
-    "SELECT session_key, conversation_id, turn_no, attempt, words, history, limit_key, request_id,"
-    " waited_ms"
+    "SELECT session_key, conversation_id, turn_no, attempt, words, history, limit_key, request_id"
     " FROM hansard_api.claim_jobs($1::uuid, $2::int, $3::int, $4::int, $5::uuid[])";
 
 enum claim_column {
@@ -20,20 +19,18 @@ enum claim_column {
     COLUMN_HISTORY,
     COLUMN_LIMIT_KEY,
     COLUMN_REQUEST,
-    COLUMN_WAITED,
     CLAIM_COLUMNS
 };
 static const Oid claim_types[CLAIM_COLUMNS] = {PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4,
                                                PGTYPE_INT4,  PGTYPE_TEXT, PGTYPE_TEXT_ARRAY,
-                                               PGTYPE_TEXT,  PGTYPE_UUID, PGTYPE_INT4};
+                                               PGTYPE_TEXT,  PGTYPE_UUID};
 
 static bool take_job(const struct claim *c, const struct row *r, struct claim_job *job)
 {
     struct turn_ref *ref = &job->ref;
     struct uuid request;
     struct span caller = row_get(r, COLUMN_LIMIT_KEY);
-    *job = (struct claim_job){.words = row_copy(r, COLUMN_WORDS, NULL),
-                              .waited_ms = row_int4(r, COLUMN_WAITED, 0)};
+    *job = (struct claim_job){.words = row_copy(r, COLUMN_WORDS, NULL)};
     ref->worker = c->worker_id;
     ref->turn_no = row_int4(r, COLUMN_TURN_NO, 0);
     ref->attempt = row_int4(r, COLUMN_ATTEMPT, 0);

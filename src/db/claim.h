@@ -15,7 +15,6 @@ struct claim_job {
     struct passage history; /* owned */
     struct hash caller;     /* of its limit key: who is counted at the gate */
     char request_id[UUID_TEXT_BYTES];
-    int32_t waited_ms; /* since it was accepted */
 };
 
 struct claim {

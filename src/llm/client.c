@@ -309,13 +309,23 @@ static void cancel_in(struct llm *l, struct list *list)
     }
 }
 
-/* What waits to be repeated is looked at when its time comes. */
 static void run_cancels(struct llm *l)
 {
     if (!atomic_exchange(&l->has_cancelled, false))
         return;
     cancel_in(l, &l->attempts.silent);
     cancel_in(l, &l->attempts.answering);
+    for (size_t i = 0; i < l->repeats.count;) {
+        struct due *d = l->repeats.items[i];
+        struct llm_attempt *a = CONTAINER_OF(d, struct llm_attempt, repeat);
+        if (!is_cancelled(a)) {
+            i++;
+            continue;
+        }
+        due_drop(&l->repeats, d);
+        cancel(l, a);
+        i = 0; /* the heap has another order */
+    }
 }
 
 static void begin_repeats(struct llm *l)

@@ -145,6 +145,7 @@ static void open_jobs(void)
     const struct gate_options gate = {.permits = PERMITS, .most = 100};
     gate_init(&core.gate, &gate);
     jobs_init(&core.jobs, &core);
+    jobs_start(&core.jobs);
 }
 
 static void close_jobs(void)
