@@ -121,10 +121,11 @@ def test_who_waits_where_it_runs_hears_that_it_was_cancelled_elsewhere(caller, w
 def test_jobs_of_another_worker_cost_one_question_a_second(stack, caller, worker, record, session, questions):
     """5 s: a rate has to be seen."""
     at = caller.at(worker(llm_concurrency=1))
-    jobs = [caller.queue(f"{session} {n}", SLOW).json["job_id"] for n in range(8)]
-    until(lambda: all(record.is_running(f"{session} {n}") for n in range(8)))
+    # Few: the stack's worker may have met failures before, and make fewer calls at once for a while.
+    jobs = [caller.queue(f"{session} {n}", SLOW).json["job_id"] for n in range(3)]
+    until(lambda: all(record.is_running(f"{session} {n}") for n in range(3)))
     alone = calls_within(at, 1)
-    heard = begin(wait_together, at, [jobs[n % 8] for n in range(CLIENTS)])
+    heard = begin(wait_together, at, [jobs[n % 3] for n in range(CLIENTS)])
     until(lambda: watched(at) == CLIENTS)
     before, began = singles(at), time.monotonic()
     time.sleep(3)
