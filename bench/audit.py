@@ -67,8 +67,7 @@ class Bench:
         self.queries = []
 
     def script(self, name, **values):
-        words = [word for pair in values.items() for word in ("-v", "{}={}".format(*pair))]
-        self.stack.psql("-Xq", "-o", "/dev/null", *words, "-f", os.path.join(BENCH, name), timeout_s=1800)
+        self.stack.run_file(os.path.join(BENCH, name), timeout_s=1800, **values)
 
     def fill(self):
         self.script("audit_base.sql", callers=max(20, self.options.messages // 20000))

@@ -23,8 +23,10 @@ class Window:
 
 
 class Stack:
-    def __init__(self, processes, root, folder, port, llm_concurrency, workers=1):
+    def __init__(self, processes, root, folder, port, llm_concurrency, workers=1, settings=None):
+        """settings: of workers, {HANSARD_…: text}."""
         self._processes = processes
+        self._settings = settings or {}
         self._script = os.path.join(root, "deploy", "local", "stack.sh")
         self._seed = os.path.join(root, "bench", "seed.sql")
         self._llm_concurrency = llm_concurrency
@@ -46,6 +48,7 @@ class Stack:
             HANSARD_QUEUE_LIMIT="2000",
             HANSARD_HISTORY_CACHE="1024M",
             HANSARD_LOG_LEVEL="warn",
+            **self._settings,
         )
 
     def _do(self, *words, **options):
@@ -71,7 +74,7 @@ class Stack:
     def show_window(self, messages):
         """Start the worker anew with another window."""
         self.window = Window(messages)
-        self._do("restart-workers", timeout_s=60)
+        self.restart_workers()
 
     def environment(self):
         """What the stack says of itself: {name: value}."""
@@ -106,9 +109,9 @@ class Stack:
         }
         self.run_file(self._seed, **variables)
 
-    def run_file(self, path, **variables):
+    def run_file(self, path, timeout_s=600, **variables):
         words = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
-        self._do("psql", "-Xq", *words, "-f", path, timeout_s=600)
+        self._do("psql", "-Xq", "-o", "/dev/null", *words, "-f", path, timeout_s=timeout_s)
 
     def tidy(self):
         """After filling: what autovacuum would do in the middle of a run otherwise."""
@@ -120,6 +123,9 @@ class Stack:
             "INSERT INTO hansard.workers (worker_id, name, version, started_at, heartbeat_at, permits) "
             f"VALUES ('{self.worker_id}', 'pgbench', 'pgbench', now(), now() + interval '1 day', 0)"
         )
+
+    def restart_workers(self):
+        self._do("restart-workers", timeout_s=60)
 
     def settle(self):
         """Wait until nothing of the run before is left, then put a checkpoint between it and the next."""
