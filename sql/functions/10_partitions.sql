@@ -36,6 +36,8 @@ BEGIN
     END IF;
     -- Made apart and then attached: turns go on meanwhile.
     EXECUTE format('CREATE TABLE hansard.%I (LIKE hansard.%I INCLUDING ALL)%s', name, parent, storage);
+    -- Whoever asked for it: retention will have to rename it.
+    EXECUTE format('ALTER TABLE hansard.%I OWNER TO hansard_owner', name);
     PERFORM hansard.keep_out_of_statistics(parent, name);
     EXECUTE format('ALTER TABLE hansard.%I ATTACH PARTITION hansard.%I FOR VALUES FROM (%L) TO (%L)',
                    parent, name, hansard.uuid_floor(begins), hansard.uuid_floor(ends));

@@ -6,6 +6,10 @@
 -- session is deleted, and from then on nothing can be added to it. When that holds for the whole month, nothing of it can
 -- change any more, and it is dropped. At the first conversation that is to be kept, the survey ends, and the month is
 -- walked turn by turn.
+--
+-- To drop a month is two things. First its tables leave the record, under locks that every turn waits for, and so within
+-- some milliseconds; from then on nobody sees them, and their names say what they are. Then they are deleted, one a step:
+-- that takes as long as the files are large, and nobody waits for it. Whoever takes the next step finds what is left.
 
 SET LOCAL ROLE hansard_owner;
 
@@ -37,12 +41,18 @@ SET lock_timeout = '30ms'
 AS $$
 DECLARE
     suffix text := to_char(month, 'YYYYMM');
+    parent text;
 BEGIN
     -- Whoever comes while this waits for a lock has to wait as well; so it waits for a moment only, and somebody tries
-    -- again. Turns first: that is the first of the three that whoever opens or closes one looks at.
-    LOCK TABLE ONLY hansard.turns, ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
-    EXECUTE format('DROP TABLE hansard.%I, hansard.%I, hansard.%I', 'turns_' || suffix, 'conversations_' || suffix,
-                   'messages_' || suffix);
+    -- again. Turns first: that is the first of the three that whoever opens or closes one looks at. Who has no lock there
+    -- is hardly one to be waited for, and all turns are waiting by now.
+    LOCK TABLE ONLY hansard.turns IN ACCESS EXCLUSIVE MODE;
+    SET LOCAL lock_timeout = '5ms';
+    LOCK TABLE ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
+    FOREACH parent IN ARRAY '{turns,conversations,messages}'::text[] LOOP
+        EXECUTE format('ALTER TABLE hansard.%I DETACH PARTITION hansard.%I', parent, parent || '_' || suffix);
+        EXECUTE format('ALTER TABLE hansard.%I RENAME TO %I', parent || '_' || suffix, 'dropped_' || parent || '_' || suffix);
+    END LOOP;
     PERFORM hansard.note_event('partition_dropped', NULL, jsonb_build_object('month', suffix) || facts);
     RETURN true;
 EXCEPTION
@@ -51,8 +61,36 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION hansard.drop_month(date, jsonb) IS
-    'Drops the partitions of a month and notes it with these facts. false: a lock was not to be had at once, and nothing '
-    'was done.';
+    'Takes the partitions of a month out of the record and notes it with these facts. false: a lock was not to be had at '
+    'once, and nothing was done. The tables are called dropped_… from then on, and are left to delete_dropped().';
+
+CREATE OR REPLACE FUNCTION hansard.dropped_table() RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.relname::text FROM pg_class c
+    WHERE c.relnamespace = 'hansard'::regnamespace AND c.relkind = 'r'
+      AND c.relname ~ '^dropped_(turns|conversations|messages)_[0-9]{6}$'
+    ORDER BY c.relname
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION hansard.dropped_table() IS 'A table of a month that was dropped and is still to be deleted; NULL: there is none.';
+
+CREATE OR REPLACE FUNCTION hansard.delete_dropped(name text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Nobody has it locked but perhaps autovacuum, which gives way after a second.
+    EXECUTE format('DROP TABLE hansard.%I', name);
+    RETURN true;
+EXCEPTION
+    WHEN lock_not_available OR deadlock_detected THEN
+        RETURN false;
+END
+$$;
+COMMENT ON FUNCTION hansard.delete_dropped(text) IS
+    'Deletes a table that dropped_table() has named; its files go when that is committed. false: it was in use.';
 
 CREATE OR REPLACE FUNCTION hansard.is_past(of_conversation uuid, since timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE
@@ -77,31 +115,41 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    seen record;
+    seen     record;
+    turns    bigint;
+    is_mixed boolean;
 BEGIN
-    -- Locked only when there is hope; then looked at again, for a turn may have been opened meanwhile.
-    FOR pass IN 1..2 LOOP
-        IF EXISTS (SELECT FROM unnest(ids, since) AS c (id, since) WHERE NOT hansard.is_past(c.id, c.since)) THEN
-            walk.is_mixed := true;
-            RETURN walk;
-        END IF;
-        IF pass = 1 THEN
-            PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (keys) ORDER BY s.session_key FOR UPDATE;
-        END IF;
-    END LOOP;
+    -- Locked only when there is hope, by the newest turns; then all are looked at, for one may have been opened meanwhile.
+    IF EXISTS (SELECT FROM unnest(ids, since) AS c (id, since)
+               CROSS JOIN LATERAL (SELECT t.finished_at FROM hansard.turns t WHERE t.conversation_id = c.id
+                                   ORDER BY t.turn_no DESC LIMIT 1) AS t
+               WHERE t.finished_at IS NULL OR t.finished_at >= c.since) THEN
+        walk.is_mixed := true;
+        RETURN walk;
+    END IF;
+    PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (keys) ORDER BY s.session_key FOR UPDATE;
+    SELECT count(*), bool_or(t.finished_at IS NULL OR t.finished_at >= c.since)
+    INTO turns, is_mixed
+    FROM unnest(ids, since) AS c (id, since)
+    CROSS JOIN LATERAL (SELECT t.finished_at FROM hansard.turns t WHERE t.conversation_id = c.id OFFSET 0) AS t;
+    IF is_mixed THEN
+        walk.is_mixed := true;
+        RETURN walk;
+    END IF;
     DELETE FROM hansard.sessions s WHERE s.session_key = ANY (keys) AND s.conversation_id = ANY (ids);
     FOR seen IN
-        SELECT c.id, coalesce(m.chain_hash, ''::bytea) AS head
+        SELECT c.id, coalesce(m.chain_hash, ''::bytea) AS head, n.messages
         FROM unnest(ids) AS c (id)
+        CROSS JOIN LATERAL (SELECT count(*) AS messages FROM hansard.messages m WHERE m.conversation_id = c.id) AS n
         LEFT JOIN LATERAL (SELECT m.chain_hash FROM hansard.messages m WHERE m.conversation_id = c.id
                            ORDER BY m.turn_no DESC, m.position DESC LIMIT 1) AS m ON true
         ORDER BY c.id
     LOOP
         walk.heads_hash := hansard.heads_hash(walk.heads_hash, seen.id, seen.head);
+        walk.messages := walk.messages + seen.messages;
     END LOOP;
     walk.conversations := walk.conversations + cardinality(ids);
-    walk.turns := walk.turns + (SELECT count(*) FROM hansard.turns t WHERE t.conversation_id = ANY (ids));
-    walk.messages := walk.messages + (SELECT count(*) FROM hansard.messages m WHERE m.conversation_id = ANY (ids));
+    walk.turns := walk.turns + turns;
     RETURN walk;
 END
 $$;
@@ -241,13 +289,17 @@ DECLARE
     is_mixed boolean := walk.is_mixed;
     ends_at  uuid := hansard.uuid_floor((walk.month + interval '1 month') AT TIME ZONE 'UTC');
 BEGIN
+    WITH kept AS MATERIALIZED (
+        SELECT t.tier, hansard.kept_since(t.tier, keep, at) AS since FROM hansard.tiers t
+    )
     SELECT array_agg(c.conversation_id ORDER BY c.conversation_id), array_agg(c.session_key ORDER BY c.conversation_id),
-           array_agg(hansard.kept_since(coalesce(u.tier, 'anonymous'), keep, at) ORDER BY c.conversation_id)
+           array_agg(coalesce(k.since, hansard.kept_since(NULL, keep, at)) ORDER BY c.conversation_id)
     INTO ids, keys, since
     FROM (SELECT c.* FROM hansard.conversations c
           WHERE c.conversation_id > walk.after_id AND c.conversation_id < ends_at
           ORDER BY c.conversation_id LIMIT most) AS c
-    LEFT JOIN LATERAL (SELECT u.tier FROM hansard.users u WHERE u.user_id = c.user_id LIMIT 1) AS u ON true;
+    LEFT JOIN LATERAL (SELECT u.tier FROM hansard.users u WHERE u.user_id = c.user_id LIMIT 1) AS u ON true
+    LEFT JOIN kept k ON k.tier = coalesce(u.tier, 'anonymous');
     IF ids IS NULL THEN
         RETURN NULL;
     END IF;
@@ -275,6 +327,7 @@ DECLARE
     walk   hansard.retention_walk;
     ahead  hansard.retention_walk;
     newest timestamptz := (SELECT max(hansard.kept_since(t.tier, keep, at)) FROM hansard.tiers t);
+    gone   text;
     state  integer := 1;
 BEGIN
     IF keep_ms IS NULL OR keep_ms < 0 OR most IS NULL OR most < 1 THEN
@@ -287,6 +340,7 @@ BEGIN
     IF walk.ended_at > at - interval '45 minutes' AND walk.ended_at <= at THEN
         RETURN ARRAY[0, coalesce(extract(epoch FROM at - walk.oldest_at), -1)];
     END IF;
+    gone := hansard.dropped_table();
     IF walk.began_at IS NULL OR walk.ended_at IS NOT NULL THEN
         walk.began_at := at;
         walk.ended_at := NULL;
@@ -294,7 +348,11 @@ BEGIN
         walk.month := NULL;
         walk.after_id := '00000000-0000-0000-0000-000000000000';
         walk := hansard.walk_on(walk, at, newest);
-    ELSE
+    ELSIF gone IS NOT NULL THEN
+        IF NOT hansard.delete_dropped(gone) THEN
+            state := 2;
+        END IF;
+    ELSIF walk.month IS NOT NULL THEN
         ahead := hansard.walk_step(walk, keep, at, most);
         IF ahead.is_walk THEN
             walk := ahead;
@@ -308,7 +366,7 @@ BEGIN
             state := 2;
         END IF;
     END IF;
-    IF walk.month IS NULL THEN
+    IF walk.month IS NULL AND hansard.dropped_table() IS NULL THEN
         walk.oldest_at := least(walk.oldest_at, hansard.oldest_words(walk.after_id));
         walk.events_after := hansard.blank_addresses(walk.events_after, hansard.kept_since('anonymous', keep, at));
         walk.ended_at := at;
