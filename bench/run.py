@@ -5,6 +5,7 @@ The contestants take turns (round robin) and every number is a median over the r
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -20,7 +21,7 @@ ROOT = os.path.dirname(BENCH)
 sys.dont_write_bytecode = True
 sys.path.insert(0, BENCH)
 
-from lib import machine  # noqa: E402
+from lib import machine, without  # noqa: E402
 from lib.cpu import CpuSample  # noqa: E402
 from lib.load import Pgbench, Target, Wrk  # noqa: E402
 from lib.process import Processes  # noqa: E402
@@ -28,7 +29,7 @@ from lib.recipe import Recipe  # noqa: E402
 from lib.report import Report, Result  # noqa: E402
 from lib.stack import Stack  # noqa: E402
 
-PARTS = ("service", "pgbench", "recipe", "alone", "window")
+PARTS = ("service", "pgbench", "recipe", "alone", "window", "chain", "times")
 LENGTHS = (0, 20, 200)
 SESSIONS = 10000
 CONNECTIONS = (64, 256)
@@ -39,6 +40,9 @@ WINDOW_LONG = 2000
 WINDOW_SESSIONS = 500
 WINDOW_CONNECTIONS = 64
 WINDOW_SECONDS = 20  # long conversations lie on more pages, each logged whole at its first change after a checkpoint
+COST_LENGTH = 20
+COST_CONNECTIONS = 64
+COST_ROUNDS = 7  # what is looked for is small next to what differs from run to run
 LLM_CONCURRENCY = 10  # of both; with more, httpx slows the recipe down
 WARM_UP_S = 2
 TOOLS = ("wrk", "pgbench", "redis-server", "pgbouncer")
@@ -164,11 +168,11 @@ class Bench:
         said["completed_in_database"] = self.stack.completed_since(moment)
         said["missing"] = max(0, said["turns"] - said["completed_in_database"])
 
-    def measure_service(self, part, length, concurrency, round_no, target):
+    def measure_service(self, part, length, concurrency, round_no, target, contestant="service"):
         def load(seconds):
             return self.wrk.run(self.stack.url, target, concurrency, seconds, self.stack.api_key)
 
-        self.measure(part, "service", length, concurrency, round_no, load, target)
+        self.measure(part, contestant, length, concurrency, round_no, load, target)
 
     def measure_pgbench(self, part, length, clients, round_no, target):
         def load(seconds):
@@ -202,6 +206,10 @@ class Bench:
             self.stack.tidy()
             self.stack.show_window(ALONE_LENGTH)
             self.run_alone(target)
+        if self.has("chain"):
+            self.run_cost("chain", "no chain", without.chain)
+        if self.has("times"):
+            self.run_cost("times", "no indexes", without.time_indexes)
         if self.has("window"):
             self.run_window()
 
@@ -234,6 +242,18 @@ class Bench:
         for round_no in range(1, self.options.repeat + 1):
             self.measure_service("alone", ALONE_LENGTH, 1, round_no, target)
             self.measure_pgbench("alone", ALONE_LENGTH, 1, round_no, target)
+
+    def run_cost(self, part, contestant, less):
+        """The service as it is, and with less to do; who goes first changes from round to round."""
+        target = self.target(f"{part}-")
+        self.fill(target, COST_LENGTH)
+        self.stack.tidy()
+        self.stack.show_window(COST_LENGTH)
+        for round_no in range(1, (COST_ROUNDS if self.options.repeat > 1 else 1) + 1):
+            for has_all in (True, False) if round_no % 2 else (False, True):
+                with contextlib.nullcontext() if has_all else less(self.stack):
+                    name = "service" if has_all else contestant
+                    self.measure_service(part, COST_LENGTH, COST_CONNECTIONS, round_no, target, name)
 
     def run_window(self):
         """Every round has short conversations of its own: after a round they are not short any more."""

@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 
+CHAIN_LEAST = 0.85  # of the turns/s without it
 FOREIGN_SHARE_MAX = 0.10  # of the machine, used by others during a run: above, the run is marked
 COLUMNS = (
     ("turns/s", "turns_per_s", "{:.0f}"),
@@ -117,7 +118,20 @@ class Report:
             name = "window of 20: 2000 stored / 20 stored, "
             found.append(Ratio(name + "CPU a turn", cost[0] / cost[1], 1.10, at_least=False))
             found.append(Ratio(name + "time a turn", speed[0] / speed[1], 1.10, at_least=False))
+        for part, less, target in (("chain", "no chain", CHAIN_LEAST), ("times", "no indexes", None)):
+            for label, value in (("turns/s", "turns_per_s"), ("CPU a turn", "cpu_s_per_1000")):
+                goal = target if value == "turns_per_s" else None
+                if ratios := self._by_round(part, less, value):
+                    found.append(Ratio(f"{part}: {label} with / without, median of rounds", statistics.median(ratios), goal))
         return found
+
+    def _by_round(self, part, less, value):
+        """What the service came to in each round, next to the same with less to do."""
+        rounds = {}
+        for result in self.results:
+            if result.part == part:
+                rounds.setdefault(result.values["round"], {})[result.contestant] = result.values[value]
+        return [a_round["service"] / a_round[less] for a_round in rounds.values() if len(a_round) == 2]
 
     @staticmethod
     def _turn_ratios(table, length):
@@ -188,13 +202,14 @@ def find(table, part, contestant, column, length=None):
 
 def order(key):
     part, contestant, length, concurrency = key
-    parts, contestants = ("turns", "alone", "window"), ("service", "pgbench", "recipe")
+    parts = ("turns", "alone", "chain", "times", "window")
+    contestants = ("service", "pgbench", "recipe", "no chain", "no indexes")
     return (parts.index(part), length, contestants.index(contestant), concurrency)
 
 
 def describe(key):
     part, contestant, length, concurrency = key
-    label = {"turns": "history", "alone": "alone, history", "window": "window 20, stored"}[part]
+    label = {"turns": "history", "alone": "alone, history", "window": "window 20, stored"}.get(part, f"{part}, history")
     who = "clients" if contestant == "pgbench" else "connections"
     return f"{label} {length}: {contestant}, {concurrency} {who if concurrency > 1 else who[:-1]}"
 
