@@ -1,6 +1,6 @@
 -- Retention: what is past its time goes, turn by turn or a month at once; what is not, stays.
 BEGIN;
-SELECT plan(58);
+SELECT plan(72);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers (tier, rate_per_minute, burst, retention)
 VALUES ('short', NULL, 100, '10 days'), ('long', NULL, 100, '400 days'), ('ever', NULL, 100, '0');
@@ -180,6 +180,48 @@ SELECT is((SELECT detail ->> 'heads_hash' FROM hansard.audit_events WHERE kind =
 SELECT is(pg_temp.words('kept', 'long'), 'kept 1.1, kept 1.2', 'other months stay');
 SELECT is((SELECT outcome || turn_no FROM help.ask('w', '{"session": "with it", "caller": "free", "words": "again"}', ttl => '1000 days')),
           'accepted1', 'a session of it begins anew, though it had never to rest for so long');
+
+-- Between: out of the record, and not deleted yet.
+CREATE FUNCTION pg_temp.tables(name text) RETURNS text
+LANGUAGE sql
+AS $$ SELECT string_agg(regexp_replace(relname, '[0-9]{6}$', ''), ' ' ORDER BY relname) FROM pg_class
+      WHERE relnamespace = 'hansard'::regnamespace AND relkind = 'r' AND relname ~ name $$;
+CREATE FUNCTION pg_temp.walk_until_dropped() RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    state bigint;
+BEGIN
+    UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL;
+    FOR n IN 1..1000 LOOP
+        state := (hansard_api.apply_retention(7776000000, 2))[1];
+        EXIT WHEN state <> 1 OR pg_temp.tables('^dropped_.*_[0-9]{6}$') IS NOT NULL;
+    END LOOP;
+    RETURN state;
+END
+$$;
+SELECT pg_temp.talk('between', 'free', '150 days') AS between \gset
+CREATE TABLE hansard.messages_199912 AS SELECT 'taken out by hand' AS why;
+CREATE TABLE hansard.dropped_turns_of_mine AS SELECT 'made by hand' AS why;
+SELECT is(pg_temp.walk_until_dropped(), 1::bigint, 'a month is dropped, and there is something left to do');
+SELECT is(pg_temp.tables('^dropped_.*_[0-9]{6}$'), 'dropped_conversations_ dropped_messages_ dropped_turns_', '... for its tables are still there');
+SELECT is(pg_temp.has_month('150 days'), 3, '... all three, under names that say so');
+SELECT is(pg_temp.words('between', 'free'), NULL, 'nobody sees its rows');
+SELECT is((SELECT count(*) FROM hansard.audit_events WHERE kind = 'partition_dropped'), 2::bigint, 'it is noted already');
+SELECT is((SELECT array_agg(month) FROM hansard_audit.dropped_months WHERE month = to_char(pg_temp.at('150 days') AT TIME ZONE 'UTC', 'YYYYMM')),
+          ARRAY[to_char(pg_temp.at('150 days') AT TIME ZONE 'UTC', 'YYYYMM')], '... so who checks is told that the month is gone');
+SELECT is((SELECT string_agg(v.status, ' ') FROM hansard_audit.verify(:'between') v), 'gone', '... and its chains');
+SELECT is((SELECT count(*) FROM hansard_audit.storage WHERE partition_name ~ '^dropped_.*_[0-9]{6}$' AND month IS NULL), 3::bigint,
+          'who asks for storage sees what is left');
+UPDATE hansard.retention_walk SET month = NULL;
+SELECT is(hansard_api.apply_retention(7776000000, 2), '{1,NULL}'::bigint[], 'a step deletes one of them, though there is no other month');
+SELECT is(pg_temp.tables('^dropped_.*_[0-9]{6}$'), 'dropped_messages_ dropped_turns_', '... and no more');
+UPDATE hansard.retention_walk SET ended_at = pg_temp.at('1 day');
+SELECT is(pg_temp.walk('90 days'), '0 100', 'a later walk finds what is left');
+SELECT is(pg_temp.tables('^dropped_.*_[0-9]{6}$'), NULL, '... and deletes it before it ends');
+SELECT is(pg_temp.tables('^(messages_199912|dropped_)'), 'dropped_turns_of_mine messages_', 'what somebody made or took out by hand stays');
+SELECT is((SELECT count(*) FROM hansard.audit_events WHERE kind = 'partition_dropped'), 2::bigint, 'it is noted once');
+DROP TABLE hansard.messages_199912, hansard.dropped_turns_of_mine;
 
 -- One conversation that is kept keeps its month.
 SELECT pg_temp.talk('past', 'free', '300 days'), pg_temp.talk('stays', 'ever', '300 days');

@@ -37,6 +37,13 @@ def old_session():
     return session
 
 
+def left():
+    """Tables of the month that are still to be deleted."""
+    return watcher().value(
+        "SELECT count(*) FROM pg_class WHERE relname ~ '^dropped_(conversations|turns|messages)_202002$'"
+    )
+
+
 def has_month():
     return watcher().value("SELECT to_regclass('hansard.turns_202002') IS NOT NULL")
 
@@ -172,6 +179,70 @@ def drop_waits():
     assert waited < 1, waited
     w.walk_on()
     assert not has_month()
+
+
+@story("a table of the month is being cleaned: the drop gives up, and turns wait no longer than it does")
+def clean_then_drop():
+    w, b, other = Walker(), Worker(), Connection("postgres")
+    old_session()
+    w.begin_walk()
+    assert w.step() == 1
+    other.begin().do("LOCK TABLE hansard.messages_202002 IN SHARE UPDATE EXCLUSIVE MODE")
+    drop = w.start(lambda: [w.step() for _ in range(10)])
+    began = time.monotonic()
+    assert b.accept(new_session()).outcome == "accepted"
+    waited = time.monotonic() - began
+    assert set(drop.result()) == {2}
+    assert has_month() and left() == 0
+    other.commit()
+    assert waited < 1, waited
+    assert w.walk_on() == 0
+    assert not has_month() and left() == 0
+
+
+@story("a month is out of the record: others delete its tables, while turns are opened and closed")
+def drop_then_delete():
+    v, w, a = Walker(), Walker(), Worker()
+    old_session()
+    v.begin_walk()
+    assert (v.step(), v.step()) == (1, 1)
+    assert not has_month() and left() == 3
+    for still in (2, 1, 0):
+        w.begin()
+        assert w.step() == (1 if still else 0)
+        a.turn(new_session())  # would wait for ever
+        assert v.step() is None
+        w.commit()
+        assert left() == still
+
+
+@story("a table that is to be deleted is in use: it is left for later, and the walk has not ended")
+def use_then_delete():
+    w, other = Walker(), Connection("postgres")
+    old_session()
+    w.begin_walk()
+    assert (w.step(), w.step()) == (1, 1)
+    other.begin().do("LOCK TABLE hansard.dropped_messages_202002 IN SHARE UPDATE EXCLUSIVE MODE")
+    w.do("SET lock_timeout = '100ms'")
+    assert (w.step(), w.step(), w.step()) == (1, 2, 2)
+    assert left() == 2
+    other.commit()
+    assert w.walk_on() == 0
+    assert left() == 0
+
+
+@story("a walker is lost after a month is out of the record, and before that is committed: the month is there as before")
+def drop_then_die():
+    v, w = Walker(), Walker()
+    old_session()
+    v.begin_walk()
+    assert v.step() == 1
+    v.begin()
+    assert v.step() == 1
+    v.rollback()
+    assert has_month() and left() == 0
+    assert w.walk_on() == 0
+    assert not has_month() and left() == 0
 
 
 run()
