@@ -151,7 +151,7 @@ clean: ## remove build/
 
 # ---- running -------------------------------------------------------------------------------------
 
-.PHONY: run up down migrate bench bench-audit bench-jobs bench-limits bench-verify
+.PHONY: run up down migrate bench bench-audit bench-jobs bench-limits bench-retention bench-verify
 run: ## install, build, start the stack, say where to look; Ctrl-C stops it
 	@scripts/deps.sh
 	@$(BUILD) all
@@ -175,6 +175,9 @@ bench-audit: all ## run docs/audit.md's queries on AUDIT_MESSAGES (1000000) mess
 	@$(PYTHON) bench/audit.py
 bench-verify: all ## measure `hansard audit verify` over MESSAGES (1000000)
 	@$(PYTHON) bench/verify.py $(or $(MESSAGES),1000000)
+bench-retention: all ## measure how a month of RETENTION_MESSAGES (5000000) is dropped while turns go on
+	@scripts/deps.sh
+	@$(PYTHON) bench/retention.py
 bench-jobs: all ## measure background jobs, with an empty queue and with 100,000 in it
 	@scripts/deps.sh && scripts/deps.sh bench
 	@$(PYTHON) bench/jobs.py
