@@ -158,8 +158,8 @@ class Bench:
             self.stack.sql("SELECT extract(epoch FROM max(happened_at)) FROM hansard.audit_events WHERE kind = 'partition_dropped'")
         )
         began_at = float(self.stack.sql("SELECT extract(epoch FROM began_at) FROM hansard.retention_walk"))
-        survey = [call for call in calls if call.ended < dropped_at]
-        drop = [call for call in calls if call.ended >= dropped_at]
+        first = max(number for number, call in enumerate(calls) if call.began <= dropped_at)
+        survey, drop = calls[:first], calls[first:]
         around = [turn for turn in turns if dropped_at - AROUND_S <= turn.sent_at <= drop[-1].ended + AROUND_S]
         self.result.update(
             {
@@ -168,12 +168,16 @@ class Bench:
                 "survey_longest_ms": max(call.ms for call in survey),
                 "survey_took_s": dropped_at - began_at,
                 "drop_calls_ms": [call.ms for call in drop],
-                "drop_ms": sum(call.ms for call in drop),
+                "drop_began_ms": [(call.began - dropped_at) * 1000 for call in drop],
                 "waits": len(waits),
                 "wait_longest_ms": max((wait.ms for wait in waits), default=0.0),
                 "turns_before": told(before),
                 "turns_walk": told(turns),
                 "turns_drop": told(around),
+                "slowest_around": [
+                    {"sent_ms": (turn.sent_at - dropped_at) * 1000, "took_ms": turn.took_ms}
+                    for turn in sorted(around, key=lambda turn: -turn.took_ms)[:10]
+                ],
             }
         )
 
@@ -194,7 +198,8 @@ class Bench:
         print(f"waits for locks of other calls: {r['waits']}, the longest {r['wait_longest_ms']:.0f} ms")
         print(
             f"drop: out of the record in {r['drop_calls_ms'][0]:.0f} ms, files deleted in "
-            f"{' + '.join(f'{ms:.0f}' for ms in r['drop_calls_ms'][1:])} ms; rm of the same files: {r['rm_ms']:.0f} ms"
+            f"{' + '.join(f'{ms:.0f}' for ms in r['drop_calls_ms'][1:])} = {sum(r['drop_calls_ms'][1:]):.0f} ms; "
+            f"rm of the same files: {r['rm_ms']:.0f} ms"
         )
         print(f"others used {r['cpu']['foreign_share']:.0%} of the machine during the walk")
         longest_call, longest_turn = max(r["drop_calls_ms"]), r["turns_drop"]["longest_ms"]
