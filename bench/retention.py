@@ -184,7 +184,7 @@ class Bench:
     # ---- showing ---------------------------------------------------------------------------------
 
     def show(self):
-        """True: both targets are met."""
+        """True: all targets are met."""
         r = self.result
         print(f"\nCommand: {shlex.join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])}")
         print(f"{'turns':<30}{'count':>8}{'p50 ms':>10}{'p99 ms':>10}{'longest ms':>12}{'not 200':>9}")
@@ -202,17 +202,20 @@ class Bench:
             f"rm of the same files: {r['rm_ms']:.0f} ms"
         )
         print(f"others used {r['cpu']['foreign_share']:.0%} of the machine during the walk")
-        longest_call, longest_turn = max(r["drop_calls_ms"]), r["turns_drop"]["longest_ms"]
-        is_quick, is_smooth = longest_call < MOST_DROP_MS, longest_turn < MOST_TURN_MS
-        print(f"no transaction of the drop over {MOST_DROP_MS} ms, the longest {longest_call:.0f}: {'kept' if is_quick else 'MISSED'}")
-        print(f"no turn around it over {MOST_TURN_MS} ms, the longest {longest_turn:.0f}: {'kept' if is_smooth else 'MISSED'}")
+        targets = (
+            ("no transaction of the drop takes", max(r["drop_calls_ms"]), MOST_DROP_MS),
+            ("no call waits for a lock for", r["wait_longest_ms"], MOST_TURN_MS),
+            ("no turn around the drop takes", r["turns_drop"]["longest_ms"], MOST_TURN_MS),
+        )
+        for promise, longest, most in targets:
+            print(f"{promise} {most} ms; the longest {longest:.0f}: {'kept' if longest < most else 'MISSED'}")
         path = os.path.join(self.scratch, "retention.json")
         facts = machine.facts(self.processes, self.scratch, os.path.join(ROOT, "build", "hansard"))
         facts["postgresql"] = self.stack.settings()
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"command": shlex.join(sys.argv), "machine": facts, **r}, file, indent=1)
         print(f"Every figure: {os.path.relpath(path, ROOT)}")
-        return is_quick and is_smooth and not any(r[name]["bad"] for name in ("turns_before", "turns_walk"))
+        return all(longest < most for _, longest, most in targets) and not any(r[name]["bad"] for name in ("turns_before", "turns_walk"))
 
     def run(self):
         print("Starting the stack", flush=True)

@@ -1,6 +1,6 @@
 -- Retention: what is past its time goes, turn by turn or a month at once; what is not, stays.
 BEGIN;
-SELECT plan(72);
+SELECT plan(73);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers (tier, rate_per_minute, burst, retention)
 VALUES ('short', NULL, 100, '10 days'), ('long', NULL, 100, '400 days'), ('ever', NULL, 100, '0');
@@ -211,6 +211,8 @@ SELECT is((SELECT count(*) FROM hansard.audit_events WHERE kind = 'partition_dro
 SELECT is((SELECT array_agg(month) FROM hansard_audit.dropped_months WHERE month = to_char(pg_temp.at('150 days') AT TIME ZONE 'UTC', 'YYYYMM')),
           ARRAY[to_char(pg_temp.at('150 days') AT TIME ZONE 'UTC', 'YYYYMM')], '... so who checks is told that the month is gone');
 SELECT is((SELECT string_agg(v.status, ' ') FROM hansard_audit.verify(:'between') v), 'gone', '... and its chains');
+SELECT is((SELECT count(*) FROM hansard_admin.export_user('free', '00000000-0000-0000-0000-000000000000', 0, 100, 65536) e
+           WHERE e::text ~ 'between'), 0::bigint, 'it is in no export');
 SELECT is((SELECT count(*) FROM hansard_audit.storage WHERE partition_name ~ '^dropped_.*_[0-9]{6}$' AND month IS NULL), 3::bigint,
           'who asks for storage sees what is left');
 UPDATE hansard.retention_walk SET month = NULL;
