@@ -38,7 +38,7 @@ class Watch:
         self._stopping = threading.Event()
         self._calls = {}  # (pid, began): Span
         self._waits = {}
-        self._thread = threading.Thread(target=self._watch)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self):
