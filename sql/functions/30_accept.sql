@@ -141,6 +141,7 @@ BEGIN
 
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
     GET DIAGNOSTICS locked = ROW_COUNT;
+    LOCK TABLE ONLY hansard.sealing IN ROW EXCLUSIVE MODE; -- writing, from before the time is taken until all is committed
     decided_at := clock_timestamp();
 
     -- What is to become of each: the first line that holds. Two of one session: the second asks again.

@@ -28,6 +28,7 @@ DECLARE
     waiting    bytea[]; -- sessions in which a job may be next
 BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
+    LOCK TABLE ONLY hansard.sealing IN ROW EXCLUSIVE MODE; -- writing, from before the time is taken until all is committed
     decided_at := clock_timestamp();
     IF 'queued' = ANY (states) THEN
         written := hansard.hand_back(workers, session_keys, conversation_ids, turn_nos, attempts, states);

@@ -2,8 +2,8 @@
 --
 -- Seals divide the time: each message is in the first seal whose time reaches its own, and never comes behind one. So words
 -- that say they are older than a seal, and are not in it, were invented. It holds because
---   · a seal reaches no further than to a look after which all who were writing then have ended (hansard.settled_at), less a
---     minute, in which whoever took the time before that look has come to write: a worker's statement ends after 5 s;
+--   · a seal reaches no further than to a look all of whose writers have ended (hansard.settled_at): who begins to write after
+--     it takes a later time;
 --   · what is written is later than the last seal, whatever the clock says (accept_turns, finish_turns).
 
 SET LOCAL ROLE hansard_owner;
@@ -67,11 +67,12 @@ DECLARE
     writing text[];
 BEGIN
     SELECT * INTO look FROM hansard.sealing;
-    -- Whoever has written a message, or is about to, has this lock on their table until he is committed and seen by all.
+    -- Whoever writes messages takes this lock before he takes the time, and has it until he is committed and seen by all. It is
+    -- in nobody's way.
     writing := ARRAY(SELECT l.virtualtransaction FROM pg_locks l
                      WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
                        AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-                       AND l.relation = 'hansard.messages'::regclass AND l.pid IS DISTINCT FROM pg_backend_pid());
+                       AND l.relation = 'hansard.sealing'::regclass AND l.pid IS DISTINCT FROM pg_backend_pid());
     IF look.writers && writing THEN
         RETURN NULL;
     END IF;
@@ -80,9 +81,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.settled_at() IS
-    'A moment before which nothing is left to be committed, but for what began to be written in the seconds before it: now '
-    'when nobody writes messages, else the last look, all of whose writers have ended. NULL: one of them still writes, or there '
-    'was no look. The caller has locked hansard.sealing.';
+    'A moment before which nothing is left to be committed: now when nobody writes messages, else the last look, all of whose '
+    'writers have ended. NULL: one of them still writes, or there was no look. The caller has locked hansard.sealing.';
 
 CREATE OR REPLACE FUNCTION hansard.make_seal(every_ms bigint, settled_ms bigint, most integer) RETURNS hansard.seals
 LANGUAGE plpgsql VOLATILE
@@ -159,6 +159,10 @@ AS $$
 DECLARE
     made hansard.seals;
 BEGIN
+    -- All has to be seen that is committed by now.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a seal needs a transaction that is read committed' USING ERRCODE = 'HS400';
+    END IF;
     -- One at a time; who comes second has nothing to do. An advisory lock could be taken, and kept, by whoever may log in.
     PERFORM FROM hansard.sealing FOR UPDATE SKIP LOCKED;
     IF FOUND THEN
@@ -178,8 +182,8 @@ END
 $$;
 COMMENT ON FUNCTION hansard_api.seal(bigint, bigint, integer, boolean) IS
     'Makes the next seal and returns it as JSON; NULL: there is nothing to seal, the last one is not every_ms old, another '
-    'worker is at it, or somebody has been writing for so long. settled_ms: age from which a message counts as committed when '
-    'nobody is still writing it. most: messages a seal looks at; while more have waited, the seals that follow are due at '
+    'worker is at it, or somebody has been writing for so long. settled_ms: age of a message from which it is sealed, so '
+    'that a clock that is set back a little while a seal is made is no matter. most: messages a seal looks at; while more have waited, the seals that follow are due at '
     'once. wants_age: instead of NULL the age of the last seal in seconds, {"age_s": 12}; -1: there is none.';
 GRANT EXECUTE ON FUNCTION hansard_api.seal(bigint, bigint, integer, boolean) TO hansard_app;
 

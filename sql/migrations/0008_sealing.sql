@@ -8,8 +8,8 @@ CREATE TABLE hansard.sealing (
     writers    text[] NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE hansard.sealing IS
-    'One row: whoever seals locks it, so there is one at a time. What was written before a look is committed when all who '
-    'were writing at that look have ended.';
+    'One row: whoever seals locks it, so there is one at a time. Whoever writes messages has a lock on the table meanwhile, which is '
+    'in nobody''s way. What was written before a look is committed when all who were writing at that look have ended.';
 COMMENT ON COLUMN hansard.sealing.is_sealing IS 'Always true: there is one row.';
 COMMENT ON COLUMN hansard.sealing.looked_at IS 'When somebody last looked who is writing, and found all of the look before ended; NULL: never.';
 COMMENT ON COLUMN hansard.sealing.writers IS 'Transactions that were writing messages then.';

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from lib.evidence import HASHED_ANEW, Evidence
+from lib.metrics import scrape
 from lib.program import HANSARD, clean_environment, hansard, settings_environment
 from lib.wait import until
 
@@ -352,6 +353,7 @@ def signed(evidence, ids, worker, tmp_path):
     until(lambda: evidence.value(kept) == 1)
     evidence.fill(3, 2, age="59 seconds")  # after the first seal, and a minute old in a moment
     until(lambda: evidence.value(kept) == 2)
+    assert -1 < scrape(sealing).get("hansard_seal_age_seconds") < 30
     assert sealing.stop() == 0
     file = tmp_path / "seals.log"
     file.write_bytes(pathlib.Path(sealing.log).read_bytes())

@@ -126,6 +126,18 @@ def finished_meanwhile():
     assert is_fine(session) and all_fit()
 
 
+@story("who seals sees all that is committed: not with a snapshot of earlier")
+def old_snapshot():
+    speaker, sealer, session = Worker(), Worker(), new_session()
+    seal_all()
+    sealer.begin().do("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    sealer.do("SELECT 1")
+    speaker.accept(session)
+    assert sealer.start(lambda: seal(sealer)).sqlstate() == "HS400"
+    sealer.rollback()
+    assert seals_of(session) is None
+
+
 @story("who may log in is not in the way: not with advisory locks, not with a transaction that is left open")
 def nobody_in_the_way():
     speaker, sealer, auditor, session = Worker(), Worker(), Connection("hansard_auditor"), new_session()
