@@ -1,7 +1,7 @@
 -- Seals divide the time: a message is in the first seal that reaches it, or it was not said when it says. Nobody who is honest is
 -- accused: neither by a clock that is set back, nor by turns that are under way, nor by what was erased.
 BEGIN;
-SELECT plan(34);
+SELECT plan(36);
 SELECT help.worker('w');
 
 CREATE FUNCTION pg_temp.conversation(session text) RETURNS uuid
@@ -90,6 +90,10 @@ SELECT is(string_agg((extract(epoch FROM m.created_at - z.to_at) * 1000000)::big
           'what is said then is later than the seal, nevertheless')
 FROM hansard.seals z, hansard.messages m WHERE z.seal_no = 4 AND m.conversation_id = pg_temp.conversation('begun');
 SELECT is(pg_temp.found('begun'), '', '... and in order');
+SELECT is(help.finishes('{"session": "live"}'), 'finished', 'a turn that was under way before ends then');
+SELECT is(m.created_at > z.to_at, true, '... and its answer is later than the seal')
+FROM hansard.seals z, hansard.messages m WHERE z.seal_no = 4 AND m.position = 2 AND m.conversation_id = pg_temp.conversation('live');
+DELETE FROM hansard.messages WHERE conversation_id = pg_temp.conversation('live'); -- its question was there before the seal
 SELECT is(pg_temp.seal(0), '', 'it is not sealed while the clock is behind');
 SELECT is((hansard_api.seal(0, 60000, 1000, true)::jsonb ->> 'age_s')::integer BETWEEN -600 AND -590, true, '... and the seal''s age says why');
 UPDATE hansard.seals SET to_at = to_at - interval '20 minutes' WHERE seal_no = 4;

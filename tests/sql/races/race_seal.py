@@ -88,6 +88,20 @@ def committed_late():
     assert all_fit()
 
 
+@story("an answer that is still being written is waited for as well")
+def answered_late():
+    slow, sealer, session = Worker(), Worker(), new_session()
+    seal_all()
+    turn = slow.accept(session)
+    first = seal(sealer)
+    slow.begin().finish(turn)
+    assert seal(sealer) is None
+    slow.commit()
+    second = seal(sealer)
+    assert seals_of(session) == [first["seal_no"], second["seal_no"]]
+    assert is_fine(session)
+
+
 @story("writers come and go: a seal reaches to the last look when all who wrote then have ended")
 def two_looks():
     one, other, quick, sealer = Worker(), Worker(), Worker(), Worker()
