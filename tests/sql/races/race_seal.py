@@ -90,11 +90,12 @@ def committed_late():
 
 @story("an answer that is still being written is waited for as well")
 def answered_late():
-    slow, sealer, session = Worker(), Worker(), new_session()
+    slow, quick, sealer, session = Worker(), Worker(), Worker(), new_session()
     seal_all()
     turn = slow.accept(session)
     first = seal(sealer)
     slow.begin().finish(turn)
+    quick.accept(new_session())
     assert seal(sealer) is None
     slow.commit()
     second = seal(sealer)
