@@ -141,6 +141,35 @@ def finished_meanwhile():
     assert is_fine(session) and all_fit()
 
 
+@story("many write while one seals without a pause: everything is in the first seal that reaches it, and nobody is accused")
+def storm():
+    speakers, sealer = [Worker() for _ in range(4)], Worker()
+    sessions = [[new_session() for _ in range(3)] for _ in speakers]
+    seal_all()
+
+    def speak(worker, names):
+        for _ in range(40):
+            for name in names:
+                worker.finish(worker.accept(name))
+
+    talks = [worker.start(lambda w=worker, n=names: speak(w, n)) for worker, names in zip(speakers, sessions)]
+    made = 0
+    while any(talk.is_under_way() for talk in talks):
+        made += seal(sealer) is not None
+    for talk in talks:
+        talk.result()
+    seal_all()
+    assert made > 3, f"{made} seals were made meanwhile"
+    assert all(is_fine(name) for names in sessions for name in names)
+    unsealed = watcher().value(
+        "SELECT count(*) FROM hansard.sessions s WHERE s.session_id = ANY (%s) AND s.chain_head NOT IN "
+        "(SELECT h.head FROM hansard.seal_heads h WHERE h.conversation_id = s.conversation_id)",
+        [name for names in sessions for name in names],
+    )
+    assert unsealed == 0
+    assert all_fit()
+
+
 @story("who seals sees all that is committed: not with a snapshot of earlier")
 def old_snapshot():
     speaker, sealer, session = Worker(), Worker(), new_session()
