@@ -15,8 +15,8 @@
 /* What is wrong with a conversation: the place that tells most. */
 struct verify_finding {
     struct uuid conversation;
-    int32_t turn_no;  /* 0: none */
-    int16_t position; /* 0: none */
+    int32_t turn_no;     /* 0: none */
+    int16_t position;    /* 0: none */
     const char *problem; /* with a seal, its first part */
     int64_t seal_no;     /* 0: none */
     const char *rest;    /* ... and what comes after the seal's number */

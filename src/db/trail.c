@@ -193,12 +193,11 @@ static bool declare(struct trail *t, enum trail_stream which, const struct trail
 /* A time that is none is before all others: nothing was said before it. */
 static bool read_sealed(struct trail *t, struct err *e)
 {
-    PGresult *r =
-        direct_ask(t->pg,
-                   "SELECT seal_no, CASE WHEN isfinite(to_at)"
-                   " THEN (extract(epoch FROM to_at) * 1000000)::bigint ELSE 0 END"
-                   " FROM hansard_audit.seals ORDER BY seal_no DESC LIMIT 1",
-                   e);
+    PGresult *r = direct_ask(t->pg,
+                             "SELECT seal_no, CASE WHEN isfinite(to_at)"
+                             " THEN (extract(epoch FROM to_at) * 1000000)::bigint ELSE 0 END"
+                             " FROM hansard_audit.seals ORDER BY seal_no DESC LIMIT 1",
+                             e);
     if (!r)
         return false;
     t->sealed = (struct trail_sealed){.seal_no = 0};
@@ -291,12 +290,11 @@ void trail_message(const struct trail *t, struct trail_message *out)
 void trail_head(const struct trail *t, struct trail_head *out)
 {
     const struct stream *s = &t->streams[TRAIL_HEADS];
-    *out = (struct trail_head){.seal_no = number(s->page, s->row, 1),
-                               .messages = (int32_t)number(s->page, s->row, 2),
-                               .head = value(s->page, s->row, 3),
-                               .from_us = PQgetisnull(s->page, s->row, 4)
-                                              ? INT64_MIN
-                                              : time_us(s->page, s->row, 4)};
+    *out = (struct trail_head){
+        .seal_no = number(s->page, s->row, 1),
+        .messages = (int32_t)number(s->page, s->row, 2),
+        .head = value(s->page, s->row, 3),
+        .from_us = PQgetisnull(s->page, s->row, 4) ? INT64_MIN : time_us(s->page, s->row, 4)};
 }
 
 const struct trail_sealed *trail_sealed(const struct trail *t)
