@@ -2,7 +2,8 @@
 """make bench-verify: how long `hansard audit verify` takes for a record of MESSAGES messages (1,000,000), and how much memory. See
 bench/README.md, "Verifying".
 
-The record is written by sets straight into the tables, over thirty days, and sealed as workers would.
+The record is written by sets straight into the tables, over thirty days, and sealed as workers would. It has 100,000 audit
+events, as a busy year leaves them.
 """
 
 import os
@@ -23,6 +24,7 @@ TURNS = 11
 SECONDS_MOST = 60
 MIB_MOST = 64
 DAYS = 30
+EVENTS = 100000
 
 
 def seal(stack):
@@ -65,6 +67,11 @@ def main():
         connection = stack.connect()
         fill(connection, conversations, TURNS, age=f"{DAYS} days", every=f"{DAYS * 86400 // conversations} s")
         connection.close()
+        stack.sql(
+            "INSERT INTO hansard.audit_events SELECT hansard.uuid_v7(now()), now(), 'limit_reached', NULL, gen_random_uuid(), "
+            "'{\"limit\": \"rate\", \"tier\": \"anonymous\", \"address\": \"192.0.2.1\"}' FROM generate_series(1, %s)",
+            EVENTS,
+        )
         stack.sql("VACUUM ANALYZE")
         print(f"filled in {time.monotonic() - begun:.0f} s: {conversations} conversations", flush=True)
         made, longest = seal(stack)

@@ -79,10 +79,10 @@ static void on_found(void *arg, const struct verify_finding *f)
         printf(" turn %" PRId32, f->turn_no);
     if (f->position)
         printf(" position %d", f->position);
+    printf(": %s", f->problem);
     if (f->seal_no)
-        printf(": not what seal %" PRId64 " holds\n", f->seal_no);
-    else
-        printf(": %s\n", f->problem);
+        printf("%" PRId64 "%s", f->seal_no, f->rest);
+    putchar('\n');
     fflush(stdout);
 }
 
@@ -216,9 +216,8 @@ static bool check(struct run *r, struct err *e)
     const struct options *o = &r->options;
     struct uuid since = {{0}};
     const struct trail_range range = {.only = o->conversation ? &r->id : NULL,
-                                      .after = o->after   ? &r->id
-                                               : o->since ? &since
-                                                          : NULL};
+                                      .after = o->after ? &r->id : NULL,
+                                      .since = o->since ? &since : NULL};
     const struct verify_watch watch = {.found = on_found,
                                        .found_seal = on_found_seal,
                                        .passed = on_passed,
@@ -228,7 +227,7 @@ static bool check(struct run *r, struct err *e)
         .seals = r->kept, .count = r->kept_count, .keys = r->keys, .keys_count = r->keys_count};
     if (o->since && !trail_floor(r->trail, o->since, &since, e))
         return false;
-    if (!range.only && !range.after && !trail_estimate(r->trail, &r->estimate, e))
+    if (!range.only && !range.after && !range.since && !trail_estimate(r->trail, &r->estimate, e))
         return false;
     if (!verify_conversations(r->trail, &range, &watch, &r->counts, e))
         return false;

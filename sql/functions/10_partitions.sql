@@ -57,8 +57,9 @@ DECLARE
     parent     text;
     ahead      integer;
 BEGIN
-    -- One at a time; 'hansard partitions' in numbers.
-    PERFORM pg_advisory_xact_lock(29380524587971173);
+    -- One at a time. This mode is in the way of itself, and not of rows being read or written; an advisory lock could be taken,
+    -- and kept, by whoever may log in.
+    LOCK TABLE ONLY hansard.conversations IN SHARE UPDATE EXCLUSIVE MODE;
     FOR ahead IN 0..2 LOOP
         FOREACH parent IN ARRAY ARRAY['conversations', 'turns', 'messages'] LOOP
             made := made + hansard.make_partition(parent, (this_month + make_interval(months => ahead))::date)::integer;

@@ -141,6 +141,7 @@ BEGIN
 
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
     GET DIAGNOSTICS locked = ROW_COUNT;
+    LOCK TABLE ONLY hansard.sealing IN ROW EXCLUSIVE MODE; -- writing, from before the time is taken until all is committed
     decided_at := clock_timestamp();
 
     -- What is to become of each: the first line that holds. Two of one session: the second asks again.
@@ -154,8 +155,10 @@ BEGIN
                     ELSE d.unanswered + (d.verdict = 'new' AND d.open_turn IS NOT NULL)::integer END,
                d.open_turn, d.chain_head, NOT d.starts_anew AND (d.open_turn IS NOT NULL OR d.jobs > 0),
                -- Later than all that was said before, whatever the clock says: it is the order of the chain.
-               CASE WHEN d.starts_anew THEN decided_at
-                    ELSE greatest(decided_at, d.last_activity + interval '1 microsecond') END)::hansard.accept_plan),
+               -- And than the last seal: what says that it is older would not be believed.
+               greatest(decided_at, CASE WHEN NOT d.starts_anew THEN d.last_activity + interval '1 microsecond' END,
+                        (SELECT z.to_at + interval '1 microsecond' FROM hansard.seals z
+                         ORDER BY z.seal_no DESC LIMIT 1)))::hansard.accept_plan),
            bool_or(d.verdict IN ('new', 'queued') AND emissions[d.item] IS NOT NULL AND paid[d.item] IS NOT TRUE),
            bool_or(d.verdict = 'takeover'),
            bool_or(d.verdict = 'new' AND d.open_turn IS NOT NULL),

@@ -28,6 +28,7 @@ DECLARE
     waiting    bytea[]; -- sessions in which a job may be next
 BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
+    LOCK TABLE ONLY hansard.sealing IN ROW EXCLUSIVE MODE; -- writing, from before the time is taken until all is committed
     decided_at := clock_timestamp();
     IF 'queued' = ANY (states) THEN
         written := hansard.hand_back(workers, session_keys, conversation_ids, turn_nos, attempts, states);
@@ -45,8 +46,10 @@ BEGIN
         FROM unnest(workers, session_keys, conversation_ids, turn_nos, attempts, states)
              WITH ORDINALITY AS f (worker, session_key, conversation_id, turn_no, attempt, state, item)
         CROSS JOIN LATERAL (
-            -- Later than all that was said before, whatever the clock says: it is the order of the chain.
-            SELECT s.chain_head, greatest(decided_at, s.last_activity + interval '1 microsecond') AS said_at
+            -- Later than all that was said before, and than the last seal, whatever the clock says.
+            SELECT s.chain_head, greatest(decided_at, s.last_activity + interval '1 microsecond',
+                                          (SELECT z.to_at + interval '1 microsecond' FROM hansard.seals z
+                                           ORDER BY z.seal_no DESC LIMIT 1)) AS said_at
             FROM hansard.sessions s
             WHERE f.state <> 'queued' AND s.session_key = f.session_key AND s.open_turn = f.turn_no AND s.open_worker = f.worker
               AND s.conversation_id = f.conversation_id

@@ -72,14 +72,17 @@ GRANT SELECT ON hansard_audit.dropped_months TO hansard_auditor;
 CREATE OR REPLACE VIEW hansard_audit.seal_heads AS
 SELECT h.conversation_id, h.seal_no, h.messages, h.head,
        EXISTS (SELECT FROM hansard_audit.dropped_months d
-               WHERE h.conversation_id >= d.least_id AND h.conversation_id < d.beyond_id) AS is_dropped
-FROM hansard.seal_heads h;
+               WHERE h.conversation_id >= d.least_id AND h.conversation_id < d.beyond_id) AS is_dropped,
+       s.from_at
+FROM hansard.seal_heads h
+LEFT JOIN hansard.seals s ON s.seal_no = h.seal_no;
 COMMENT ON VIEW hansard_audit.seal_heads IS 'Leaves of the seals: what a conversation had come to.';
 COMMENT ON COLUMN hansard_audit.seal_heads.conversation_id IS 'Conversation.';
 COMMENT ON COLUMN hansard_audit.seal_heads.seal_no IS 'Seal it is a leaf of.';
 COMMENT ON COLUMN hansard_audit.seal_heads.messages IS 'Messages it had then.';
 COMMENT ON COLUMN hansard_audit.seal_heads.head IS 'Chain hash of the last of them.';
 COMMENT ON COLUMN hansard_audit.seal_heads.is_dropped IS 'Retention has dropped its partition.';
+COMMENT ON COLUMN hansard_audit.seal_heads.from_at IS 'The seal holds what was said after this moment; NULL: there is no such seal.';
 GRANT SELECT ON hansard_audit.seal_heads TO hansard_auditor;
 
 -- Few have no header; only these are looked for elsewhere, one by one: else all messages would be read.
@@ -147,6 +150,11 @@ BEGIN
                row_number() OVER w AS n, lag(m.chain_hash) OVER w AS before
         FROM hansard.messages m WHERE m.conversation_id = wanted
         WINDOW w AS (ORDER BY m.created_at, m.turn_no, m.position)
+    ), sealed AS MATERIALIZED (
+        SELECT e.seal_no, e.messages, e.head, z.from_at,
+               lag(e.messages, 1, 0) OVER (ORDER BY e.messages, e.seal_no) AS before
+        FROM hansard.seal_heads e LEFT JOIN hansard.seals z ON z.seal_no = e.seal_no
+        WHERE e.conversation_id = wanted
     ), problems (class, n, turn_no, "position", problem) AS (
         SELECT 1, 0::bigint, NULL::integer, NULL::smallint, 'header missing'
         WHERE NOT EXISTS (SELECT FROM header)
@@ -194,13 +202,23 @@ BEGIN
         WHERE h.chain_head IS NOT NULL
           AND h.chain_head IS DISTINCT FROM (SELECT s.chain_hash FROM said s ORDER BY s.n DESC LIMIT 1)
         UNION ALL
-        SELECT 5, e.seal_no, NULL, NULL, format('not what seal %s holds', e.seal_no)
-        FROM hansard.seal_heads e
+        SELECT 5, e.seal_no, s.turn_no, s.position, format('not what seal %s holds', e.seal_no)
+        FROM sealed e
         LEFT JOIN said s ON s.n = e.messages
-        WHERE e.conversation_id = wanted AND e.head IS DISTINCT FROM s.chain_hash
+        WHERE e.head IS DISTINCT FROM s.chain_hash
+        UNION ALL
+        -- The first message that a seal holds and the one before it does not, and the first that none holds.
+        SELECT 6, s.n, s.turn_no, s.position, format('said before seal %s, but not in it', e.no_before)
+        FROM (SELECT e.before + 1 AS n, e.seal_no - 1 AS no_before, e.from_at AS until_at FROM sealed e
+              WHERE e.seal_no > 1
+              UNION ALL
+              SELECT (SELECT coalesce(max(e.messages), 0) FROM sealed e) + 1, z.seal_no, z.to_at
+              FROM (SELECT z.seal_no, z.to_at FROM hansard.seals z ORDER BY z.seal_no DESC LIMIT 1) AS z) AS e
+        JOIN said s ON s.n = e.n
+        WHERE s.created_at <= e.until_at
     ), counts AS (
         SELECT (SELECT count(*) FROM turned) AS turns, count(*) AS messages, count(*) FILTER (WHERE s.is_erased) AS erased,
-               (SELECT count(*) FROM hansard.seal_heads e WHERE e.conversation_id = wanted) AS seals
+               (SELECT count(*) FROM sealed) AS seals
         FROM said s
     )
     SELECT CASE WHEN p.problem IS NULL THEN 'ok' ELSE 'broken' END, p.turn_no, p.position, p.problem,

@@ -1,7 +1,10 @@
 -- Seals: what a seal is made of, making one, and checking them.
 --
--- A row stays out of a seal until it is a minute old, so that what is sealed is surely committed: a worker's statement ends
--- after 5 s at most. Should a commit take longer (a synchronous standby that is away), the next seal looks back far enough.
+-- Seals divide the time: each message is in the first seal whose time reaches its own, and never comes behind one. So words
+-- that say they are older than a seal, and are not in it, were invented. It holds because
+--   · a seal reaches no further than to a look all of whose writers have ended (hansard.settled_at): who begins to write after
+--     it takes a later time;
+--   · what is written is later than the last seal, whatever the clock says (accept_turns, finish_turns).
 
 SET LOCAL ROLE hansard_owner;
 
@@ -54,8 +57,35 @@ COMMENT ON FUNCTION hansard.seal_hash(bigint, timestamptz, timestamptz, timestam
     'SHA-256 of a fixed label, number (8 bytes), times in µs (8 each), heads (4), root (32) and the hash of the seal before '
     '(32); numbers big endian.';
 
-CREATE OR REPLACE FUNCTION hansard_api.seal(every_ms bigint, settled_ms bigint, most integer) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+CREATE OR REPLACE FUNCTION hansard.settled_at() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    look    hansard.sealing;
+    looks   timestamptz := clock_timestamp();
+    writing text[];
+BEGIN
+    SELECT * INTO look FROM hansard.sealing;
+    -- Whoever writes messages takes this lock before he takes the time, and has it until he is committed and seen by all. It is
+    -- in nobody's way.
+    writing := ARRAY(SELECT l.virtualtransaction FROM pg_locks l
+                     WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+                       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                       AND l.relation = 'hansard.sealing'::regclass AND l.pid IS DISTINCT FROM pg_backend_pid());
+    IF look.writers && writing THEN
+        RETURN NULL;
+    END IF;
+    UPDATE hansard.sealing SET looked_at = looks, writers = writing;
+    RETURN CASE WHEN writing = '{}' THEN looks WHEN look.looked_at <= looks THEN look.looked_at END;
+END
+$$;
+COMMENT ON FUNCTION hansard.settled_at() IS
+    'A moment before which nothing is left to be committed: now when nobody writes messages, else the last look, all of whose '
+    'writers have ended. NULL: one of them still writes, or there was no look. The caller has locked hansard.sealing.';
+
+CREATE OR REPLACE FUNCTION hansard.make_seal(every_ms bigint, settled_ms bigint, most integer) RETURNS hansard.seals
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
@@ -68,17 +98,13 @@ DECLARE
     hi      timestamptz;
     found   bigint;
 BEGIN
-    -- One at a time; 'hansard seals' in numbers. Who comes second has nothing to do.
-    IF NOT pg_try_advisory_xact_lock(29380524587971174) THEN
-        RETURN NULL;
-    END IF;
     made.sealed_at := clock_timestamp();
-    settled := made.sealed_at - greatest(settled_ms, 0) * interval '1 ms';
+    settled := hansard.settled_at() - greatest(settled_ms, 0) * interval '1 ms';
     SELECT * INTO last FROM hansard.seals s ORDER BY s.seal_no DESC LIMIT 1;
     made.seal_no := coalesce(last.seal_no, 0) + 1;
     made.previous := coalesce(last.hash, decode(repeat('00', 32), 'hex'));
     made.from_at := coalesce(last.to_at, 'epoch');
-    IF settled_ms IS NULL OR every_ms IS NULL OR settled < made.from_at + every_ms * interval '1 ms' THEN
+    IF (settled >= made.from_at + every_ms * interval '1 ms') IS NOT TRUE THEN
         RETURN NULL;
     END IF;
 
@@ -104,33 +130,62 @@ BEGIN
     INSERT INTO hansard.seal_heads (conversation_id, seal_no, messages, head)
     SELECT c.conversation_id, made.seal_no, h.messages, h.head
     FROM (SELECT DISTINCT m.conversation_id FROM hansard.messages m
-          WHERE m.created_at > made.from_at - interval '2 minutes' AND m.created_at <= made.to_at) AS c
+          WHERE m.created_at > made.from_at AND m.created_at <= made.to_at) AS c
     CROSS JOIN LATERAL (
         SELECT count(*) AS messages,
                (array_agg(m.chain_hash ORDER BY m.created_at DESC, m.turn_no DESC, m.position DESC))[1] AS head
         FROM hansard.messages m
         WHERE m.conversation_id = c.conversation_id AND m.created_at <= made.to_at
-    ) AS h
-    WHERE NOT EXISTS (SELECT FROM hansard.seal_heads e
-                      WHERE e.conversation_id = c.conversation_id AND e.messages >= h.messages);
+    ) AS h;
     GET DIAGNOSTICS made.heads = ROW_COUNT;
-    IF made.heads = 0 THEN
-        RETURN NULL;
-    END IF;
     made.root := hansard.seal_root(made.seal_no);
     made.hash := hansard.seal_hash(made.seal_no, made.sealed_at, made.from_at, made.to_at, made.heads, made.root, made.previous);
     INSERT INTO hansard.seals VALUES (made.*);
-    RETURN jsonb_build_object('seal_no', made.seal_no, 'sealed_us', hansard.unix_us(made.sealed_at),
-                              'from_us', hansard.unix_us(made.from_at), 'to_us', hansard.unix_us(made.to_at),
-                              'heads', made.heads, 'root', encode(made.root, 'hex'),
-                              'previous', encode(made.previous, 'hex'), 'hash', encode(made.hash, 'hex'));
+    RETURN made;
 END
 $$;
-COMMENT ON FUNCTION hansard_api.seal(bigint, bigint, integer) IS
-    'Makes the next seal and returns it as JSON; NULL: there is nothing to seal, the last one is not every_ms old, or another '
-    'worker is at it. settled_ms: age from which a message counts as committed for good. most: messages a seal looks at; '
-    'while more have waited, the seals that follow are due at once.';
-GRANT EXECUTE ON FUNCTION hansard_api.seal(bigint, bigint, integer) TO hansard_app;
+COMMENT ON FUNCTION hansard.make_seal(bigint, bigint, integer) IS
+    'The next seal, of what was said since the last one; NULL: there is nothing to seal, or it is not every_ms old. The caller '
+    'has locked hansard.sealing.';
+
+-- It takes one thing more than in the release before.
+DROP FUNCTION IF EXISTS hansard_api.seal(bigint, bigint, integer);
+
+CREATE OR REPLACE FUNCTION hansard_api.seal(every_ms bigint, settled_ms bigint, most integer, wants_age boolean DEFAULT false)
+RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made hansard.seals;
+BEGIN
+    -- All has to be seen that is committed by now.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a seal needs a transaction that is read committed' USING ERRCODE = 'HS400';
+    END IF;
+    -- One at a time; who comes second has nothing to do. An advisory lock could be taken, and kept, by whoever may log in.
+    PERFORM FROM hansard.sealing FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        made := hansard.make_seal(every_ms, settled_ms, most);
+    END IF;
+    IF made.seal_no IS NOT NULL THEN
+        RETURN jsonb_build_object('seal_no', made.seal_no, 'sealed_us', hansard.unix_us(made.sealed_at),
+                                  'from_us', hansard.unix_us(made.from_at), 'to_us', hansard.unix_us(made.to_at),
+                                  'heads', made.heads, 'root', encode(made.root, 'hex'),
+                                  'previous', encode(made.previous, 'hex'), 'hash', encode(made.hash, 'hex'));
+    ELSIF wants_age THEN
+        RETURN jsonb_build_object('age_s', coalesce((SELECT extract(epoch FROM clock_timestamp() - s.sealed_at)::bigint
+                                                     FROM hansard.seals s ORDER BY s.seal_no DESC LIMIT 1), -1));
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION hansard_api.seal(bigint, bigint, integer, boolean) IS
+    'Makes the next seal and returns it as JSON; NULL: there is nothing to seal, the last one is not every_ms old, another '
+    'worker is at it, or somebody has been writing for so long. settled_ms: age of a message from which it is sealed, so '
+    'that a clock that is set back a little while a seal is made is no matter. most: messages a seal looks at; while more have waited, the seals that follow are due at '
+    'once. wants_age: instead of NULL the age of the last seal in seconds, {"age_s": 12}; -1: there is none.';
+GRANT EXECUTE ON FUNCTION hansard_api.seal(bigint, bigint, integer, boolean) TO hansard_app;
 
 CREATE OR REPLACE FUNCTION hansard_api.sign_seal(of_seal bigint, of_hash bytea, by_signature bytea, by_key text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -173,14 +228,15 @@ BEGIN
     WITH checked AS MATERIALIZED (
         SELECT s.seal_no, s.heads,
                CASE WHEN s.seal_no <> s.expected THEN 'seal before missing'
-                    WHEN s.previous <> s.hash_before THEN 'not made after the seal before'
+                    WHEN s.previous <> s.hash_before OR s.from_at <> s.to_before THEN 'not made after the seal before'
                     WHEN s.hash <> hansard.seal_hash(s.seal_no, s.sealed_at, s.from_at, s.to_at, s.heads, s.root, s.previous)
                         THEN 'hash does not fit'
                     WHEN s.heads <> (SELECT count(*) FROM hansard.seal_heads h WHERE h.seal_no = s.seal_no)
                         THEN 'heads missing or added'
                     WHEN s.root <> hansard.seal_root(s.seal_no) THEN 'heads changed' END AS problem
         FROM (SELECT z.*, lag(z.seal_no, 1, 0::bigint) OVER w + 1 AS expected,
-                     lag(z.hash, 1, decode(repeat('00', 32), 'hex')) OVER w AS hash_before
+                     lag(z.hash, 1, decode(repeat('00', 32), 'hex')) OVER w AS hash_before,
+                     lag(z.to_at, 1, 'epoch'::timestamptz) OVER w AS to_before
               FROM hansard.seals z WINDOW w AS (ORDER BY z.seal_no)) AS s
         WHERE s.seal_no > after_seal
         UNION ALL

@@ -70,6 +70,9 @@
     X(GAUGE, OLDEST_MESSAGE, "hansard_oldest_message_age_seconds",                                 \
       "Age of the oldest words kept, looked up once an hour; -1: none, or not known yet.", NULL,   \
       "")                                                                                          \
+    X(GAUGE, SEAL_AGE, "hansard_seal_age_seconds",                                                 \
+      "Age of the newest seal, looked up every few minutes; -1: none, or not known yet.", NULL,    \
+      "")                                                                                          \
     X(GAUGE, FINISH_UNWRITTEN, "hansard_finish_unwritten",                                         \
       "Answers waiting for the database to come back.", NULL, "")
 

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "db/store.h"
 
 #define SETTLED_MS "60000" /* a message of this age is committed, or never will be */
@@ -25,6 +27,7 @@ void sealer_init(struct sealer *s, const struct config *c)
         assert(s->key);
     }
     snprintf(s->every, sizeof s->every, "%" PRId64, s->interval_ms);
+    metrics_set(METRIC_SEAL_AGE, 0, -1);
 }
 
 void sealer_fini(struct sealer *s)
@@ -97,6 +100,8 @@ static int64_t seal_made(struct sealer *s, const struct call_item *item)
     tell(&s->made);
     s->has_to_keep = s->made.is_signed;
     s->keep_tries = 0;
+    s->has_age = true;
+    s->sealed_ms = clock_mono_ms();
     return s->has_to_keep ? 0 : NEXT_MS;
 }
 
@@ -110,20 +115,42 @@ static int64_t signature_kept(struct sealer *s, const struct call_item *item)
     return NEXT_MS;
 }
 
-int64_t sealer_ended(struct sealer *s, const struct call_item *item)
+static int64_t not_sealed(struct sealer *s, const struct call_item *item)
+{
+    if (item->err.kind == ERR_DB_DOWN)
+        return AGAIN_MS;
+    log_err(LOG_WARN, "not_sealed", &item->err);
+    s->most = s->most / 2 < MOST_LEAST ? MOST_LEAST : s->most / 2; /* it may take too long */
+    return AGAIN_MS;
+}
+
+/* "{"age_s": 12}": there is nothing to seal now, and the newest seal is so old; -1: there is none. */
+static bool read_age(struct sealer *s, const struct call_item *item)
+{
+    long long age_s;
+    if (sscanf(item->text, "{\"age_s\": %lld}", &age_s) != 1)
+        return false;
+    s->has_age = age_s != -1;
+    s->sealed_ms = clock_mono_ms() - 1000 * (int64_t)age_s;
+    return true;
+}
+
+static int64_t call_ended(struct sealer *s, const struct call_item *item)
 {
     if (s->has_to_keep)
         return signature_kept(s, item);
-    if (item->err.kind != ERR_NONE) {
-        if (item->err.kind != ERR_DB_DOWN) {
-            log_err(LOG_WARN, "not_sealed", &item->err);
-            s->most =
-                s->most / 2 < MOST_LEAST ? MOST_LEAST : s->most / 2; /* it may take too long */
-        }
-        return AGAIN_MS;
-    }
-    if (item->text)
+    if (item->err.kind != ERR_NONE)
+        return not_sealed(s, item);
+    s->most = s->most < MOST / 2 ? s->most * 2 : MOST;
+    if (item->text && !read_age(s, item))
         return seal_made(s, item);
     int64_t look_ms = s->interval_ms < LOOK_MS ? s->interval_ms : LOOK_MS;
     return look_ms / 2 + random_below((uint32_t)look_ms);
+}
+
+int64_t sealer_ended(struct sealer *s, const struct call_item *item)
+{
+    int64_t wait_ms = call_ended(s, item);
+    metrics_set(METRIC_SEAL_AGE, 0, s->has_age ? (clock_mono_ms() - s->sealed_ms) / 1000 : -1);
+    return wait_ms;
 }

@@ -1,7 +1,7 @@
 /* sealer — seals what was said, from time to time, and says so where the database cannot take it back.
  *
  * Does:      asks for the next seal when one may be due, signs it when there is a key, logs it as one line, keeps the
- *            signature.
+ *            signature; tells as a metric how old the newest seal is, also while the database is away.
  * Does not:  decide when a seal is due or what is in it: the database does, for all workers.
  * Threads:   one step at a time; the keeper's.
  * Owns:      the private key, until sealer_fini.
@@ -19,6 +19,8 @@ struct sealer {
     struct seal made;
     bool has_to_keep; /* made was signed, and its signature is not in the database yet */
     int keep_tries;
+    bool has_age;      /* it is known when the newest seal was made: */
+    int64_t sealed_ms; /* ... by the monotonic clock */
 
     /* Parameters as text. */
     char every[24], most_text[12], no[24];

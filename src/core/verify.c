@@ -20,7 +20,15 @@ enum turn_mark {
 };
 
 /* Classes, in the order of what they tell. The words are those of hansard_audit.verify(). */
-enum finding_class { FOUND_HEADER, FOUND_SHAPE, FOUND_ROW, FOUND_HEAD, FOUND_SEAL, FOUND_NOTHING };
+enum finding_class {
+    FOUND_HEADER,
+    FOUND_SHAPE,
+    FOUND_ROW,
+    FOUND_HEAD,
+    FOUND_SEAL,
+    FOUND_LATE,
+    FOUND_NOTHING
+};
 
 /* A conversation under way. */
 struct look {
@@ -36,7 +44,7 @@ struct look {
     struct buf *turns; /* turn_mark of turn 1, 2, 3 … */
     int32_t gap;       /* number that is missing; 0: none */
     int64_t messages, erased;
-    bool is_sealed, is_dropped;
+    bool is_dropped;
 
     enum finding_class class;
     struct verify_finding finding;
@@ -191,27 +199,54 @@ static const char *problem_of(const struct look *l, const struct trail_message *
     return NULL;
 }
 
-static void note_seal(struct look *l, int64_t seal_no)
+static void note_seal(struct look *l, const struct verify_finding *f, enum finding_class class)
 {
-    note(l, FOUND_SEAL, 0, 0, "not what a seal holds");
-    if (l->class == FOUND_SEAL && l->finding.seal_no == 0)
-        l->finding.seal_no = seal_no;
+    if (class >= l->class)
+        return;
+    l->class = class;
+    l->finding = *f;
+    l->finding.conversation = l->id;
 }
 
-/* Heads of seals that were taken when there were as many messages as now, or fewer than there can have been. */
-static bool look_at_heads(struct look *l, const struct span *chain_hash, struct err *e)
+/* The seal before the first one that holds the message; the last one, when none does: it must not reach that far. */
+static void judge_time(struct look *l, const struct trail_message *m)
+{
+    int64_t until_us = trail_sealed(l->trail)->until_us;
+    int64_t seal_no = trail_sealed(l->trail)->seal_no;
+    if (is_here(l, TRAIL_HEADS)) {
+        struct trail_head h;
+        trail_head(l->trail, &h);
+        until_us = h.from_us;
+        seal_no = h.seal_no - 1;
+    }
+    if (seal_no <= 0 || m->created_us > until_us)
+        return;
+    const struct verify_finding late = {.turn_no = m->turn_no,
+                                        .position = m->position,
+                                        .problem = "said before seal ",
+                                        .seal_no = seal_no,
+                                        .rest = ", but not in it"};
+    note_seal(l, &late, FOUND_LATE);
+}
+
+/* Heads of seals that were taken when there were as many messages as now, or fewer than there can have been; now is after
+ * the message m, or, when that is NULL, after the last. */
+static bool look_at_heads(struct look *l, const struct trail_message *m, struct err *e)
 {
     while (is_here(l, TRAIL_HEADS)) {
         struct trail_head h;
         struct hash head;
         trail_head(l->trail, &h);
-        if (chain_hash && h.messages > l->messages)
+        if (m && h.messages > l->messages)
             return true;
-        l->is_sealed = true;
-        l->is_dropped = l->is_dropped || h.is_dropped;
-        if (!chain_hash || h.messages != l->messages || !take_hash(h.head, &head) ||
-            !hash_is(&head, chain_hash))
-            note_seal(l, h.seal_no);
+        bool is_there = m && h.messages == l->messages;
+        const struct verify_finding other = {.turn_no = is_there ? m->turn_no : 0,
+                                             .position = is_there ? m->position : 0,
+                                             .problem = "not what seal ",
+                                             .seal_no = h.seal_no,
+                                             .rest = " holds"};
+        if (!is_there || !take_hash(h.head, &head) || !hash_is(&head, &m->chain_hash))
+            note_seal(l, &other, FOUND_SEAL);
         if (!trail_step(l->trail, TRAIL_HEADS, e))
             return false;
     }
@@ -232,7 +267,8 @@ static bool look_at_messages(struct look *l, struct err *e)
             m.position <= 2)
             l->turns->data[m.turn_no - 1] |= m.position == 1 ? TURN_HAS_QUESTION : TURN_HAS_ANSWER;
         l->has_before = take_hash(m.chain_hash, &l->before);
-        if (!look_at_heads(l, &m.chain_hash, e) || !trail_step(l->trail, TRAIL_MESSAGES, e))
+        judge_time(l, &m);
+        if (!look_at_heads(l, &m, e) || !trail_step(l->trail, TRAIL_MESSAGES, e))
             return false;
     }
     return look_at_heads(l, NULL, e);
@@ -247,11 +283,11 @@ static bool look_at_conversation(struct look *l, struct err *e)
     if (!l->has_header && l->turns->len == 0 && l->gap == 0 && l->messages == 0) {
         /* Only seals speak of it. */
         l->class = FOUND_NOTHING;
+        l->is_dropped = trail_is_dropped(l->trail, &l->id);
         if (!l->is_dropped)
             note(l, FOUND_HEADER, 0, 0, "conversation missing");
         return true;
     }
-    l->is_dropped = false;
     if (!l->has_header)
         note(l, FOUND_HEADER, 0, 0, "header missing");
     judge_shape(l);
@@ -336,8 +372,8 @@ bool verify_conversations(struct trail *t, const struct trail_range *range,
         is_whole = is_whole || range->only;
         rest.after = &at;
     }
-    if (ok && is_whole && !range->after && (!range->only || counts->conversations == 0))
-        ok = trail_strays(t, range->only, found_stray, &w, e);
+    if (ok && is_whole && (!range->only || counts->conversations == 0))
+        ok = trail_strays(t, range, found_stray, &w, e);
     buf_fini(&w.turns);
     return ok;
 }

@@ -15,10 +15,11 @@
 /* What is wrong with a conversation: the place that tells most. */
 struct verify_finding {
     struct uuid conversation;
-    int32_t turn_no;  /* 0: none */
-    int16_t position; /* 0: none */
-    const char *problem;
-    int64_t seal_no; /* the seal that holds something else; 0: none */
+    int32_t turn_no;     /* 0: none */
+    int16_t position;    /* 0: none */
+    const char *problem; /* with a seal, its first part */
+    int64_t seal_no;     /* 0: none */
+    const char *rest;    /* ... and what comes after the seal's number */
 };
 
 struct verify_counts {

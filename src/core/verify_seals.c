@@ -22,7 +22,7 @@ static const char *seal_problem(const struct seal *s, const struct seal *before,
     struct hash hash = seal_hash(s);
     if (s->no != before->no + 1)
         return "seal before missing";
-    if (!is_same(&s->previous, &before->hash))
+    if (!is_same(&s->previous, &before->hash) || s->from_us != before->to_us)
         return "not made after the seal before";
     if (!is_same(&s->hash, &hash))
         return "hash does not fit";

@@ -24,9 +24,16 @@ struct stream {
     struct uuid at;
 };
 
+struct month {
+    struct uuid least, beyond;
+};
+
 struct trail {
     PGconn *pg;
     struct stream streams[TRAIL_STREAMS];
+    struct trail_sealed sealed;
+    struct month *dropped; /* by retention */
+    size_t dropped_count;
 };
 
 /* Read by several streams at once, each to its end: the way by the index and no sort of all words. */
@@ -41,7 +48,7 @@ static const char *const columns[TRAIL_STREAMS] = {
     "conversation_id, turn_no, is_completed, is_blanked FROM hansard_audit.chain_turns",
     "conversation_id, turn_no, position, role, created_at, text, salt, text_hash, chain_hash"
     " FROM hansard_audit.chain",
-    "conversation_id, seal_no, messages, head, is_dropped FROM hansard_audit.seal_heads"};
+    "conversation_id, seal_no, messages, head, from_at FROM hansard_audit.seal_heads"};
 static const char *const orders[TRAIL_STREAMS] = {
     "", ", turn_no", ", created_at, turn_no, position", ", messages, seal_no"};
 
@@ -69,6 +76,7 @@ void trail_close(struct trail *t)
         return;
     forget_pages(t);
     PQfinish(t->pg);
+    free(t->dropped);
     free(t);
 }
 
@@ -163,7 +171,9 @@ static bool declare(struct trail *t, enum trail_stream which, const struct trail
                     struct err *e)
 {
     char sql[512], id[UUID_TEXT_BYTES] = "";
-    const struct uuid *bound = range->only ? range->only : range->after;
+    const struct uuid *bound = range->only    ? range->only
+                               : range->after ? range->after
+                                              : range->since;
     const char *const params[] = {id};
     if (bound)
         uuid_format(bound, id);
@@ -172,6 +182,7 @@ static bool declare(struct trail *t, enum trail_stream which, const struct trail
              (int)which, columns[which],
              range->only    ? " WHERE conversation_id = $1::uuid"
              : range->after ? " WHERE conversation_id > $1::uuid"
+             : range->since ? " WHERE conversation_id >= $1::uuid"
                             : "",
              orders[which]);
     PGresult *done = direct_ask_with(t->pg, sql, params, bound ? 1 : 0, e);
@@ -179,10 +190,45 @@ static bool declare(struct trail *t, enum trail_stream which, const struct trail
     return done != NULL;
 }
 
+/* A time that is none is before all others: nothing was said before it. */
+static bool read_sealed(struct trail *t, struct err *e)
+{
+    PGresult *r = direct_ask(t->pg,
+                             "SELECT seal_no, CASE WHEN isfinite(to_at)"
+                             " THEN (extract(epoch FROM to_at) * 1000000)::bigint ELSE 0 END"
+                             " FROM hansard_audit.seals ORDER BY seal_no DESC LIMIT 1",
+                             e);
+    if (!r)
+        return false;
+    t->sealed = (struct trail_sealed){.seal_no = 0};
+    if (PQntuples(r) > 0)
+        t->sealed = (struct trail_sealed){.seal_no = strtoll(PQgetvalue(r, 0, 0), NULL, 10),
+                                          .until_us = strtoll(PQgetvalue(r, 0, 1), NULL, 10)};
+    PQclear(r);
+    return true;
+}
+
+static bool read_dropped(struct trail *t, struct err *e)
+{
+    PGresult *r =
+        direct_ask(t->pg, "SELECT least_id, beyond_id FROM hansard_audit.dropped_months", e);
+    if (!r)
+        return false;
+    t->dropped_count = 0;
+    t->dropped = mem_grow(t->dropped, ((size_t)PQntuples(r) + 1) * sizeof *t->dropped);
+    for (int row = 0; row < PQntuples(r); row++) {
+        struct month *m = &t->dropped[t->dropped_count];
+        t->dropped_count += uuid_parse(PQgetvalue(r, row, 0), UUID_TEXT_BYTES - 1, &m->least) &&
+                            uuid_parse(PQgetvalue(r, row, 1), UUID_TEXT_BYTES - 1, &m->beyond);
+    }
+    PQclear(r);
+    return true;
+}
+
 bool trail_begin(struct trail *t, const struct trail_range *range, struct err *e)
 {
     forget_pages(t);
-    if (!direct_do(t->pg, begin_sql, e))
+    if (!direct_do(t->pg, begin_sql, e) || !read_sealed(t, e) || !read_dropped(t, e))
         return false;
     for (int i = 0; i < TRAIL_STREAMS; i++) {
         t->streams[i] = (struct stream){.rows = LEAST_ROWS};
@@ -244,10 +290,25 @@ void trail_message(const struct trail *t, struct trail_message *out)
 void trail_head(const struct trail *t, struct trail_head *out)
 {
     const struct stream *s = &t->streams[TRAIL_HEADS];
-    *out = (struct trail_head){.seal_no = number(s->page, s->row, 1),
-                               .messages = (int32_t)number(s->page, s->row, 2),
-                               .head = value(s->page, s->row, 3),
-                               .is_dropped = truth(s->page, s->row, 4)};
+    *out = (struct trail_head){
+        .seal_no = number(s->page, s->row, 1),
+        .messages = (int32_t)number(s->page, s->row, 2),
+        .head = value(s->page, s->row, 3),
+        .from_us = PQgetisnull(s->page, s->row, 4) ? INT64_MIN : time_us(s->page, s->row, 4)};
+}
+
+const struct trail_sealed *trail_sealed(const struct trail *t)
+{
+    return &t->sealed;
+}
+
+bool trail_is_dropped(const struct trail *t, const struct uuid *id)
+{
+    for (size_t i = 0; i < t->dropped_count; i++)
+        if (memcmp(id, &t->dropped[i].least, sizeof *id) >= 0 &&
+            memcmp(id, &t->dropped[i].beyond, sizeof *id) < 0)
+            return true;
+    return false;
 }
 
 /* ---- single questions ------------------------------------------------------------------------ */
@@ -286,19 +347,21 @@ bool trail_floor(struct trail *t, const char *time, struct uuid *out, struct err
     return true;
 }
 
-bool trail_strays(struct trail *t, const struct uuid *only,
+bool trail_strays(struct trail *t, const struct trail_range *range,
                   void (*tell)(void *arg, const struct uuid *), void *arg, struct err *e)
 {
-    char id[UUID_TEXT_BYTES] = "";
+    char sql[200], id[UUID_TEXT_BYTES] = "";
     const char *const params[] = {id};
-    if (only)
-        uuid_format(only, id);
-    PGresult *r = direct_ask_with(t->pg,
-                                  only ? "SELECT conversation_id FROM hansard_audit.chain_strays"
-                                         " WHERE conversation_id = $1::uuid LIMIT 1000"
-                                       : "SELECT conversation_id FROM hansard_audit.chain_strays"
-                                         " ORDER BY conversation_id LIMIT 1000",
-                                  params, only ? 1 : 0, e);
+    const struct uuid *bound = range->only ? range->only : range->since;
+    if (bound)
+        uuid_format(bound, id);
+    snprintf(sql, sizeof sql,
+             "SELECT conversation_id FROM hansard_audit.chain_strays%s"
+             " ORDER BY conversation_id LIMIT 1000",
+             range->only    ? " WHERE conversation_id = $1::uuid"
+             : range->since ? " WHERE conversation_id >= $1::uuid"
+                            : "");
+    PGresult *r = direct_ask_with(t->pg, sql, params, bound ? 1 : 0, e);
     if (!r)
         return false;
     for (int row = 0; row < PQntuples(r); row++) {

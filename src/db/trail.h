@@ -40,15 +40,22 @@ struct trail_head {
     int64_t seal_no;
     int32_t messages;
     struct span head;
-    bool is_dropped; /* retention has dropped its conversation */
+    int64_t from_us; /* the seal holds what was said later; INT64_MIN: there is no such seal */
+};
+/* The newest seal of the snapshot: what was said until then is in it or in one before. */
+struct trail_sealed {
+    int64_t seal_no; /* 0: there is none */
+    int64_t until_us;
 };
 
 MUST_USE struct trail *trail_open(const char *url, struct err *e);
 void trail_close(struct trail *t);
 
-/* Which conversations. Both NULL: all. */
+/* Which conversations. All NULL: all. */
 struct trail_range {
-    const struct uuid *only, *after;
+    const struct uuid *only;
+    const struct uuid *after; /* those up to it were checked before */
+    const struct uuid *since; /* this is the least */
 };
 MUST_USE bool trail_begin(struct trail *t, const struct trail_range *range, struct err *e);
 MUST_USE bool trail_end(struct trail *t, struct err *e);
@@ -59,9 +66,12 @@ void trail_header(const struct trail *t, struct trail_header *out);
 void trail_turn(const struct trail *t, struct trail_turn *out);
 void trail_message(const struct trail *t, struct trail_message *out);
 void trail_head(const struct trail *t, struct trail_head *out);
+const struct trail_sealed *trail_sealed(const struct trail *t);
+/* Has retention dropped the month of this conversation? */
+bool trail_is_dropped(const struct trail *t, const struct uuid *id);
 
-/* Conversations that a session speaks of and that are not there: tell() for each. */
-MUST_USE bool trail_strays(struct trail *t, const struct uuid *only,
+/* Conversations of the range, whatever it is after, that a session speaks of and that are not there: tell() for each. */
+MUST_USE bool trail_strays(struct trail *t, const struct trail_range *range,
                            void (*tell)(void *arg, const struct uuid *), void *arg, struct err *e);
 /* About how many messages there are, by PostgreSQL's statistics; 0: not known. */
 MUST_USE bool trail_estimate(struct trail *t, int64_t *messages, struct err *e);

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from lib.evidence import HASHED_ANEW, Evidence
+from lib.metrics import scrape
 from lib.program import HANSARD, clean_environment, hansard, settings_environment
 from lib.wait import until
 
@@ -183,7 +184,9 @@ def test_a_change_is_named(evidence, ids, what):
     line = f"conversation {ids[7]}{place if place.startswith(':') else ' ' + place}"
     is_broken(evidence.verify(), line)
     is_broken(evidence.verify("--conversation", ids[7]), line)
-    is_fine(evidence.verify("--after", ids[7]), "12 conversations")
+    # A run that goes on looks for what only sessions speak of, for no run before it has come so far.
+    after = evidence.verify("--after", ids[7])
+    is_broken(after, line) if what == "all" else is_fine(after, "12 conversations")
     (row,) = evidence.sql(SQL, ids[7])
     said = f"conversation {ids[7]}" + "".join(
         f" {name} {value}" for name, value in (("turn", row.turn_no), ("position", row.position)) if value is not None
@@ -254,11 +257,38 @@ def test_seals(evidence, ids):
     is_broken(evidence.verify(), f"conversation {ids[0]}: not what seal 1 holds")
     is_broken(evidence.verify("--conversation", ids[0]), f"conversation {ids[0]}: not what seal 1 holds")
     evidence.sql(f"DELETE FROM hansard.seal_heads WHERE {here}")
-    is_broken(evidence.verify(), "seal 1: heads missing or added")
+    unsealed = f"conversation {ids[0]} turn 1 position 1: said before seal 2, but not in it"
+    is_broken(evidence.verify(), unsealed, "seal 1: heads missing or added")
     evidence.sql("DELETE FROM hansard.seals WHERE seal_no = 1")
-    is_broken(evidence.verify(), "seal 2: seal before missing")
+    is_broken(evidence.verify(), unsealed, "seal 2: seal before missing")
     evidence.sql("DELETE FROM hansard.seals")
     is_broken(evidence.verify(), "seal 2: seal missing")
+
+
+def test_words_put_into_time_that_is_sealed(evidence, ids):
+    """All hashes are right; but what was said then was sealed, and this was not."""
+    evidence.seal()
+    for age in ("10 minutes", "2 hours"):
+        (invented,) = evidence.fill(1, 2, age=age)
+        line = f"conversation {invented} turn 1 position 1: said before seal 1, but not in it"
+        is_broken(evidence.verify("--conversation", invented), line)
+        is_broken(evidence.verify("--after", ids[-1]), line)
+        (row,) = evidence.sql(SQL, invented)
+        assert (row.turn_no, row.position, row.problem) == (1, 1, "said before seal 1, but not in it")
+        for table in ("sessions", "conversations", "turns", "messages"):
+            evidence.sql(f"DELETE FROM hansard.{table} WHERE conversation_id = %s", invented)
+    evidence.fill(1, 2, age="1 second")
+    is_fine(evidence.verify(), "21 conversations")
+
+
+def test_what_a_session_speaks_of_is_looked_for_since(evidence, ids):
+    """With --since, conversations that began before are no matter, wherever they are."""
+    for table in ("conversations", "turns", "messages"):
+        evidence.sql(f"DELETE FROM hansard.{table} WHERE conversation_id = %s", ids[7])
+    missing = f"conversation {ids[7]}: conversation missing"
+    is_broken(evidence.verify("--since", "yesterday"), missing)
+    is_fine(evidence.verify("--since", "tomorrow"), "0 conversations")
+    is_broken(evidence.verify("--after", ids[-1]), missing)
 
 
 @pytest.fixture
@@ -323,6 +353,7 @@ def signed(evidence, ids, worker, tmp_path):
     until(lambda: evidence.value(kept) == 1)
     evidence.fill(3, 2, age="59 seconds")  # after the first seal, and a minute old in a moment
     until(lambda: evidence.value(kept) == 2)
+    assert -1 < scrape(sealing).get("hansard_seal_age_seconds") < 30
     assert sealing.stop() == 0
     file = tmp_path / "seals.log"
     file.write_bytes(pathlib.Path(sealing.log).read_bytes())
@@ -350,6 +381,23 @@ def test_a_worker_seals_and_signs(evidence, signed):
     is_broken(evidence.verify(seal_public_key=OTHER), f"seal 1: {unknown}", f"seal 2: {unknown}")
     evidence.sql("UPDATE hansard.seals SET signature = sha512(signature) WHERE seal_no = 1")
     is_broken(evidence.verify(seal_public_key=PUBLIC), f"seal 1: {unknown}")
+
+
+def test_seals_that_do_not_fit(evidence, ids, signed):
+    def changed(to, seal, *lines):
+        before = evidence.sql("SELECT from_at, sealed_at, signature, key_id FROM hansard.seals WHERE seal_no = %s", seal)[0]
+        evidence.sql(f"UPDATE hansard.seals SET {to} WHERE seal_no = %s", seal)
+        is_broken(evidence.verify("--seals", signed), *lines)
+        columns = "from_at = %s, sealed_at = %s, signature = %s, key_id = %s"
+        evidence.sql(f"UPDATE hansard.seals SET {columns} WHERE seal_no = %s", *before, seal)
+
+    changed("sealed_at = sealed_at + interval '1 us'", 1, "seal 1: hash does not fit")
+    changed("from_at = from_at - interval '1 us'", 2, "seal 2: not made after the seal before")
+    changed("signature = NULL, key_id = NULL", 2, "seal 2: signature missing, which the file holds")
+    evidence.sql("UPDATE hansard.seal_heads SET head = sha256(head) WHERE seal_no = 2 AND conversation_id = (SELECT max("
+                 "conversation_id::text)::uuid FROM hansard.seal_heads)")
+    done = evidence.verify("--seals", signed)
+    assert (done.returncode, "seal 2: heads changed" in done.stdout) == (1, True), done
 
 
 def test_a_history_that_was_written_anew(evidence, ids, signed):

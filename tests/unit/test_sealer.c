@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/metrics.h"
 #include "core/sealer.h"
 
 #define PRIVATE "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
@@ -171,6 +173,7 @@ static void what_takes_too_long_gets_smaller(void **state)
     (void)state;
     struct sealer s;
     struct call_item item;
+    char json[1024];
     open_sealer(&s, false);
     is_asked(&s, &item, "hansard_api.seal(");
     (void)give(&s, &item, ERR_DB_DOWN, NULL);
@@ -183,6 +186,45 @@ static void what_takes_too_long_gets_smaller(void **state)
         (void)give(&s, &item, ERR_INTERNAL, NULL);
     is_asked(&s, &item, "hansard_api.seal(");
     assert_string_equal(item.param[2].data, "100");
+
+    /* ... and larger again with each that ended, up to what it was. */
+    static const char *const sizes[] = {"200",  "400",   "800",   "1600", "3200",
+                                        "6400", "12800", "20000", "20000"};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        char age[] = "{\"age_s\": 1}";
+        make_json(json, sizeof json, true);
+        (void)give(&s, &item, ERR_NONE, i % 2 ? json : age);
+        is_asked(&s, &item, "hansard_api.seal(");
+        assert_string_equal(item.param[2].data, sizes[i]);
+    }
+    sealer_fini(&s);
+}
+
+static void tells_how_old_the_newest_seal_is(void **state)
+{
+    (void)state;
+    struct sealer s;
+    struct call_item item;
+    char json[1024], none[] = "{\"age_s\": -1}", old[] = "{\"age_s\": 7200}";
+    char early[] = "{\"age_s\": -86400}";
+    make_json(json, sizeof json, true);
+    open_sealer(&s, false);
+    assert_int_equal(metrics_get(METRIC_SEAL_AGE, 0), -1);
+    (void)give(&s, &item, ERR_DB_DOWN, NULL);
+    assert_int_equal(metrics_get(METRIC_SEAL_AGE, 0), -1);
+    (void)give(&s, &item, ERR_NONE, none);
+    assert_int_equal(metrics_get(METRIC_SEAL_AGE, 0), -1);
+    assert_in_range(give(&s, &item, ERR_NONE, old), 150000, 450000);
+    assert_in_range(metrics_get(METRIC_SEAL_AGE, 0), 7200, 7205);
+    /* It gets older while the database says nothing. */
+    s.sealed_ms -= 60000;
+    (void)give(&s, &item, ERR_DB_DOWN, NULL);
+    assert_in_range(metrics_get(METRIC_SEAL_AGE, 0), 7260, 7265);
+    (void)give(&s, &item, ERR_NONE, json);
+    assert_in_range(metrics_get(METRIC_SEAL_AGE, 0), 0, 5);
+    (void)give(&s, &item, ERR_NONE, early);
+    assert_in_range(metrics_get(METRIC_SEAL_AGE, 0) + 86400, 0, 5);
+    assert_string_equal(line, "");
     sealer_fini(&s);
 }
 
@@ -209,6 +251,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_not_signed),
         cmocka_unit_test(a_signature_is_tried_three_times),
         cmocka_unit_test(what_takes_too_long_gets_smaller),
+        cmocka_unit_test(tells_how_old_the_newest_seal_is),
         cmocka_unit_test(looks_again_when_there_is_nothing),
     };
     return RUN(tests);

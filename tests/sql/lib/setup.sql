@@ -236,3 +236,32 @@ $$;
 CREATE FUNCTION help.plan_of(statement text) RETURNS SETOF text
 LANGUAGE plpgsql
 AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || statement; END $$;
+
+-- A turn that was held so long ago: it is held now by worker 'w' and moved there, hashes and all.
+CREATE FUNCTION help.said(session text, words text, before interval) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    at timestamptz := clock_timestamp() - before;
+    s  hansard.sessions;
+    c  hansard.conversations;
+BEGIN
+    PERFORM help.turn('w', session, words, words || '!');
+    SELECT * INTO s FROM hansard.sessions WHERE session_key = help.session_key(session);
+    UPDATE hansard.conversations SET created_at = at WHERE conversation_id = s.conversation_id AND s.next_turn = 2
+        RETURNING * INTO c;
+    UPDATE hansard.messages m SET created_at = at + m.position * interval '1 ms' WHERE conversation_id = s.conversation_id AND turn_no = s.next_turn - 1;
+    FOR place IN 1..2 LOOP
+        UPDATE hansard.messages m
+        SET chain_hash = hansard.chain_hash(
+                coalesce((SELECT b.chain_hash FROM hansard.messages b WHERE b.conversation_id = m.conversation_id AND b.created_at < m.created_at
+                          ORDER BY b.created_at DESC LIMIT 1),
+                         hansard.chain_start(c.conversation_id, c.session_key, c.created_at)),
+                m.conversation_id, m.turn_no, m.position, m.role::text, m.created_at, m.text_hash)
+        WHERE conversation_id = s.conversation_id AND turn_no = s.next_turn - 1 AND position = place;
+    END LOOP;
+    UPDATE hansard.sessions SET chain_head = (SELECT chain_hash FROM hansard.messages WHERE conversation_id = s.conversation_id
+                                              ORDER BY created_at DESC LIMIT 1)
+    WHERE session_key = s.session_key;
+END
+$$;

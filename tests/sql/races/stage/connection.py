@@ -67,6 +67,9 @@ class Pending:
         except Exception as error:  # given to whoever asks for the result
             self._error = error
 
+    def is_under_way(self):
+        return self._thread.is_alive()
+
     def waits_for(self, *others):
         """Asserts that it waits for a lock that one of the others holds or is in line for, and for nobody else."""
         pids = {other.pid for other in others}
