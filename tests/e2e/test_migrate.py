@@ -200,6 +200,13 @@ ASK = """
         ARRAY['diary'], ARRAY['and now?'], ARRAY['fourth'], ARRAY[sha256('4')], ARRAY[gen_random_uuid()::text])"""
 
 
+def rows_of(left):
+    """Statements that write what a release has left: those of the file, after those of the one that it goes on from."""
+    text = left.read_text(encoding="utf-8")
+    before = re.match(r"-- Goes on from (\d{4})\.sql: ", text)
+    return (rows_of(left.with_stem(before[1])) if before else "") + text
+
+
 def test_every_version_can_be_upgraded_from():
     assert [path.stem for path in LEFT_BY] == [path.name[:4] for path in MIGRATIONS]
 
@@ -208,7 +215,7 @@ def test_every_version_can_be_upgraded_from():
 def test_upgrade_with_data(empty, left):
     """What an older release has left is all there afterwards, checks, and can be spoken on."""
     assert empty.migrate("--to", str(int(left.stem))).returncode == 0
-    empty.sql(left.read_text(encoding="utf-8"))
+    empty.sql(rows_of(left))
     rows = (
         "SELECT conversation_id, turn_no, position, role::text, text FROM hansard.messages"
         " ORDER BY conversation_id, turn_no, position"
@@ -239,7 +246,7 @@ CLAIM = """
 def test_upgrade_with_jobs(empty, left):
     """Jobs that an older release has left are run: first the one whose worker is gone, then those behind it."""
     assert empty.migrate("--to", str(int(left.stem))).returncode == 0
-    empty.sql(left.read_text(encoding="utf-8"))
+    empty.sql(rows_of(left))
     assert empty.migrate().returncode == 0
 
     empty.sql("SELECT hansard_api.heartbeat('019b76da-a800-7000-8000-00000000000b', 'here', 'now', 1)")
