@@ -160,7 +160,6 @@ def leave_waits():
     b.commit()
     assert leaving.result() == 0
     assert job_rows(session) == [(1, True, None, 0), (2, False, None, 0)]
-    assert watcher().value("SELECT count(*) FROM hansard.workers WHERE worker_id = %s", a.id) == 0
 
 
 @story("a worker takes back what it does not know of, and the session is locked: it waits, for nobody would look again")
