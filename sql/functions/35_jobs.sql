@@ -31,7 +31,10 @@ $$;
 COMMENT ON FUNCTION hansard.make_ready(bytea[]) IS
     'The first job of each of these sessions may be claimed, where no turn is open. The sessions are locked by the caller.';
 
-CREATE OR REPLACE FUNCTION hansard.forget_jobs(conversation_ids uuid[], turn_nos integer[]) RETURNS void
+-- It returned nothing in the release before.
+DROP FUNCTION IF EXISTS hansard.forget_jobs(uuid[], integer[]);
+
+CREATE OR REPLACE FUNCTION hansard.forget_jobs(conversation_ids uuid[], turn_nos integer[]) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -53,15 +56,20 @@ BEGIN
     IF told IS NOT NULL THEN
         PERFORM hansard.queue_webhook(t.conversation_id, t.turn_no, t.webhook) FROM unnest(told) t;
     END IF;
+    RETURN ARRAY(SELECT t.conversation_id FROM unnest(told) t);
 END
 $$;
 COMMENT ON FUNCTION hansard.forget_jobs(uuid[], integer[]) IS
-    'These jobs have ended: their rows go, and who wants to know is told. The turns say by now what became of them.';
+    'These jobs have ended: their rows go, and who wants to know is told. The turns say by now what became of them. The '
+    'conversations of those for whom a webhook was queued.';
+
+-- It takes one thing more than in the release before, and returns one more.
+DROP FUNCTION IF EXISTS hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[]);
 
 CREATE OR REPLACE FUNCTION hansard_api.claim_jobs(worker uuid, most integer, most_messages integer, most_bytes integer,
-                                                  known uuid[] DEFAULT NULL)
+                                                  known uuid[] DEFAULT NULL, number integer DEFAULT NULL)
 RETURNS TABLE (session_key bytea, conversation_id uuid, turn_no integer, attempt integer, words text, history text[],
-               limit_key text, request_id uuid)
+               limit_key text, request_id uuid, failures integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -73,16 +81,29 @@ SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
+    newest     integer; -- number of a claim of this worker
     decided_at timestamptz;
     found_keys bytea[];
     free_keys  bytea[];
 BEGIN
-    IF NOT EXISTS (SELECT FROM hansard.workers w WHERE w.worker_id = worker AND w.lost_at IS NULL) THEN
+    SELECT w.claim_no INTO newest FROM hansard.workers w WHERE w.worker_id = worker AND w.lost_at IS NULL;
+    IF NOT FOUND THEN
         RAISE EXCEPTION 'worker % is not registered', worker USING ERRCODE = 'HS503';
     END IF;
-    IF known IS NOT NULL THEN
+    IF number < newest THEN
+        RETURN;
+    END IF;
+    IF number > newest OR EXISTS (SELECT FROM hansard.jobs j
+                                  WHERE j.worker_id = worker AND j.conversation_id <> ALL (known)) THEN
         -- All of them now, for nobody would look again.
         PERFORM hansard.lock_jobs(worker, known);
+        -- A later claim may have come since we looked, and run what is not in known: it is that one's word that counts.
+        UPDATE hansard.workers w
+        SET claim_no = coalesce(number, w.claim_no)
+        WHERE w.worker_id = worker AND w.lost_at IS NULL AND w.claim_no <= coalesce(number, w.claim_no);
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
         PERFORM hansard.requeue_jobs(worker, false, known);
     END IF;
     -- At most one job of a session is ready.
@@ -107,7 +128,7 @@ BEGIN
         CROSS JOIN LATERAL (SELECT f.turn_no, f.is_ready FROM hansard.jobs f
                             WHERE f.conversation_id = s.conversation_id ORDER BY f.turn_no LIMIT 1) AS f
         WHERE f.is_ready AND j.conversation_id = s.conversation_id AND j.turn_no = f.turn_no
-        RETURNING j.conversation_id, j.turn_no, j.session_key, j.limit_key, j.queued_at
+        RETURNING j.conversation_id, j.turn_no, j.session_key, j.limit_key, j.queued_at, j.failures
     ), opened AS (
         UPDATE hansard.sessions s
         SET open_turn = c.turn_no, open_worker = worker, last_activity = greatest(decided_at, s.last_activity)
@@ -122,7 +143,7 @@ BEGIN
     )
     SELECT t.session_key, t.conversation_id, t.turn_no, t.attempt::integer, m.text,
            CASE WHEN t.turn_no > 1 THEN hansard.context(t.conversation_id, t.turn_no, most_messages, most_bytes) END,
-           t.limit_key, t.request_id
+           t.limit_key, t.request_id, t.failures::integer
     FROM turned t
     CROSS JOIN LATERAL (SELECT m.text FROM hansard.messages m
                         WHERE m.conversation_id = t.conversation_id AND m.turn_no = t.turn_no AND m.position = 1
@@ -130,16 +151,20 @@ BEGIN
     ORDER BY t.queued_at;
 END
 $$;
-COMMENT ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[]) IS
+COMMENT ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[], integer) IS
     'Opens jobs that are ready, the longest queued first: for a worker, so many at most, with so much of the history as the '
     'model is shown, in messages and bytes. What finish_turns wants to know of each, its words, the history before them, its '
-    'caller, and the request that queued it. known: the conversations in which the worker runs a job; '
-    'what it claimed besides, in a call whose reply was lost, goes back into the queue. Raises HS503 when the worker is not '
-    'registered or was declared dead.';
-GRANT EXECUTE ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[]) TO hansard_app;
+    'caller, the request that queued it, and how often it was handed back because its model failed. known: the conversations '
+    'in which the worker runs a job; what it claimed besides, in a call whose reply was lost, goes back into the queue. '
+    'number: raised by the worker after such a call, which does nothing when it comes to be done later than this one. Raises '
+    'HS503 when the worker is not registered or was declared dead.';
+GRANT EXECUTE ON FUNCTION hansard_api.claim_jobs(uuid, integer, integer, integer, uuid[], integer) TO hansard_app;
+
+-- It takes one thing more than in the release before.
+DROP FUNCTION IF EXISTS hansard.hand_back(uuid[], bytea[], uuid[], integer[], integer[], text[]);
 
 CREATE OR REPLACE FUNCTION hansard.hand_back(workers uuid[], session_keys bytea[], conversation_ids uuid[], turn_nos integer[],
-                                             attempts integer[], states text[]) RETURNS integer[]
+                                             attempts integer[], states text[], error_codes text[]) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -153,9 +178,9 @@ DECLARE
     handed integer[];
 BEGIN
     WITH open AS MATERIALIZED (
-        SELECT b.item::integer, b.session_key, b.conversation_id, b.turn_no, b.attempt
-        FROM unnest(workers, session_keys, conversation_ids, turn_nos, attempts, states) WITH ORDINALITY
-             AS b (worker, session_key, conversation_id, turn_no, attempt, state, item)
+        SELECT b.item::integer, b.session_key, b.conversation_id, b.turn_no, b.attempt, b.error_code IS NOT NULL AS has_failed
+        FROM unnest(workers, session_keys, conversation_ids, turn_nos, attempts, states, error_codes) WITH ORDINALITY
+             AS b (worker, session_key, conversation_id, turn_no, attempt, state, error_code, item)
         CROSS JOIN LATERAL (SELECT FROM hansard.sessions s
                             WHERE b.state = 'queued' AND s.session_key = b.session_key AND s.open_turn = b.turn_no
                               AND s.open_worker = b.worker AND s.conversation_id = b.conversation_id LIMIT 1) AS s
@@ -168,7 +193,7 @@ BEGIN
         RETURNING o.*
     ), queued AS (
         UPDATE hansard.jobs j
-        SET is_ready = true, worker_id = NULL
+        SET is_ready = true, worker_id = NULL, failures = j.failures + o.has_failed::integer
         FROM turned o
         WHERE j.conversation_id = o.conversation_id AND j.turn_no = o.turn_no
     ), freed AS (
@@ -181,9 +206,9 @@ BEGIN
     RETURN handed;
 END
 $$;
-COMMENT ON FUNCTION hansard.hand_back(uuid[], bytea[], uuid[], integer[], integer[], text[]) IS
+COMMENT ON FUNCTION hansard.hand_back(uuid[], bytea[], uuid[], integer[], integer[], text[], text[]) IS
     'Puts running jobs back into the queue, to the place they had: those elements whose state is queued, if worker and attempt '
-    'are theirs. The items that were. The sessions are locked by the caller.';
+    'are theirs; with an error code that is a failure more. The items that were. The sessions are locked by the caller.';
 
 CREATE OR REPLACE FUNCTION hansard.lock_jobs(worker uuid, kept uuid[] DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql VOLATILE

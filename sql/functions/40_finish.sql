@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION hansard_api.finish_turns(
     workers uuid[], session_keys bytea[], conversation_ids uuid[], turn_nos integer[], attempts integer[],
     states text[], answers text[], models text[], prompt_counts integer[], completion_counts integer[],
     error_codes text[], first_bytes_ms integer[], call_counts integer[])
-RETURNS TABLE (item integer, outcome text, has_next boolean)
+RETURNS TABLE (item integer, outcome text, has_next boolean, has_webhook boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -26,12 +26,13 @@ DECLARE
     used       bigint[];
     jobs       integer[]; -- items of turns that are jobs
     waiting    bytea[]; -- sessions in which a job may be next
+    told       uuid[]; -- conversations whose job's end somebody wants to know
 BEGIN
     PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (session_keys) ORDER BY s.session_key FOR UPDATE;
     LOCK TABLE ONLY hansard.sealing IN ROW EXCLUSIVE MODE; -- writing, from before the time is taken until all is committed
     decided_at := clock_timestamp();
     IF 'queued' = ANY (states) THEN
-        written := hansard.hand_back(workers, session_keys, conversation_ids, turn_nos, attempts, states);
+        written := hansard.hand_back(workers, session_keys, conversation_ids, turn_nos, attempts, states, error_codes);
     END IF;
 
     -- Open, as far as the session knows; the turn's own row has the last word.
@@ -98,14 +99,16 @@ BEGIN
     END IF;
 
     IF jobs IS NOT NULL THEN
-        PERFORM hansard.forget_jobs(ARRAY(SELECT conversation_ids[i] FROM unnest(jobs) WITH ORDINALITY AS j (i, n) ORDER BY n),
+        told := hansard.forget_jobs(ARRAY(SELECT conversation_ids[i] FROM unnest(jobs) WITH ORDINALITY AS j (i, n) ORDER BY n),
                                     ARRAY(SELECT turn_nos[i] FROM unnest(jobs) WITH ORDINALITY AS j (i, n) ORDER BY n));
     END IF;
     IF waiting IS NOT NULL THEN
         PERFORM hansard.make_ready(waiting);
     END IF;
 
-    RETURN QUERY SELECT i, 'finished', coalesce(session_keys[i] = ANY (waiting), false) FROM unnest(written) i;
+    RETURN QUERY SELECT i, 'finished', coalesce(session_keys[i] = ANY (waiting), false),
+                        coalesce(conversation_ids[i] = ANY (told), false)
+    FROM unnest(written) i;
     IF cardinality(written) = cardinality(workers) THEN
         RETURN;
     END IF;
@@ -114,10 +117,10 @@ BEGIN
            -- By the code, too: as failed it may have been closed for this worker, which was taken for dead.
            CASE WHEN coalesce(t.worker_id, f.worker) = f.worker AND t.attempt = f.attempt
                      AND t.state = f.state::hansard.turn_state
-                     AND t.error_code IS NOT DISTINCT FROM error_codes[f.item] THEN 'finished'
+                     AND (f.state = 'queued' OR t.error_code IS NOT DISTINCT FROM error_codes[f.item]) THEN 'finished'
                 WHEN t.state = 'cancelled' THEN 'HS499'
                 ELSE 'HS503' END,
-           false
+           false, false
     FROM unnest(workers, conversation_ids, turn_nos, attempts, states)
          WITH ORDINALITY AS f (worker, conversation_id, turn_no, attempt, state, item)
     LEFT JOIN LATERAL (SELECT t.* FROM hansard.turns t
@@ -129,8 +132,9 @@ COMMENT ON FUNCTION hansard_api.finish_turns(uuid[], bytea[], uuid[], integer[],
                                              integer[], integer[], text[], integer[], integer[]) IS
     'Closes turns: one element of each array is one turn. Arguments: worker, session key, conversation, turn and attempt '
     'as accept_turns or claim_jobs gave them; completed, failed, or queued (a job that is handed back); the answer (completed); '
-    'model, tokens (NULL: not known); error code (failed); milliseconds from accept or claim to first byte; calls to the model. '
-    'Outcomes: finished (written, now or by an earlier call; has_next: the next job of its conversation may be claimed now), '
+    'model, tokens (NULL: not known); error code (failed; queued: of a call that failed, which is counted); milliseconds from accept or claim to first byte; calls to the model. '
+    'Outcomes: finished (written, now or by an earlier call; has_next: the next job of its conversation may be claimed now; '
+    'has_webhook: a message about its end is due), '
     'HS499 (it was cancelled meanwhile), HS503 (it is not this worker''s any more). All but finished write nothing.';
 GRANT EXECUTE ON FUNCTION hansard_api.finish_turns(uuid[], bytea[], uuid[], integer[], integer[], text[], text[], text[],
                                                    integer[], integer[], text[], integer[], integer[]) TO hansard_app;

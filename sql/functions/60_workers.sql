@@ -161,7 +161,7 @@ COMMENT ON FUNCTION hansard_api.heartbeat(uuid, text, text, integer) IS
     'HS503: it was declared dead, and has to go on under a new id.';
 GRANT EXECUTE ON FUNCTION hansard_api.heartbeat(uuid, text, text, integer) TO hansard_app;
 
-CREATE OR REPLACE FUNCTION hansard.bury_worker(dead uuid) RETURNS integer
+CREATE OR REPLACE FUNCTION hansard.close_turns(dead uuid) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -174,26 +174,43 @@ BEGIN
     PERFORM hansard.requeue_jobs(dead, false);
     -- A look through all sessions: no index, so that the hot row stays cheap for the turns that end well.
     SELECT array_agg(s.session_key ORDER BY s.session_key) INTO keys FROM hansard.sessions s WHERE s.open_worker = dead;
-    IF keys IS NOT NULL THEN
-        -- What somebody else has locked is being seen to; else it is found next time.
-        keys := ARRAY(SELECT s.session_key FROM hansard.sessions s
-                      WHERE s.session_key = ANY (keys) AND s.open_worker = dead
-                        -- Jobs are not closed but requeued, as soon as their session is not locked.
-                        AND NOT EXISTS (SELECT FROM hansard.jobs j
-                                        WHERE j.conversation_id = s.conversation_id AND j.turn_no = s.open_turn)
-                      ORDER BY s.session_key FOR UPDATE SKIP LOCKED);
-        UPDATE hansard.turns t
-        SET state = 'failed', error_code = 'worker_lost', finished_at = closed_at
-        FROM hansard.sessions s
-        WHERE s.session_key = ANY (keys) AND t.conversation_id = s.conversation_id AND t.turn_no = s.open_turn
-          AND t.state = 'running';
-        UPDATE hansard.sessions s
-        SET open_turn = NULL, open_worker = NULL, unanswered = s.unanswered + 1,
-            last_activity = greatest(closed_at, s.last_activity)
-        WHERE s.session_key = ANY (keys);
-        GET DIAGNOSTICS closed = ROW_COUNT;
-        PERFORM hansard.make_ready(keys);
+    IF keys IS NULL THEN
+        RETURN 0;
     END IF;
+    -- What somebody else has locked is being seen to; else it is found next time.
+    keys := ARRAY(SELECT s.session_key FROM hansard.sessions s
+                  WHERE s.session_key = ANY (keys) AND s.open_worker = dead
+                    -- Jobs are not closed but requeued, as soon as their session is not locked.
+                    AND NOT EXISTS (SELECT FROM hansard.jobs j
+                                    WHERE j.conversation_id = s.conversation_id AND j.turn_no = s.open_turn)
+                  ORDER BY s.session_key FOR UPDATE SKIP LOCKED);
+    UPDATE hansard.turns t
+    SET state = 'failed', error_code = 'worker_lost', finished_at = closed_at
+    FROM hansard.sessions s
+    WHERE s.session_key = ANY (keys) AND t.conversation_id = s.conversation_id AND t.turn_no = s.open_turn
+      AND t.state = 'running';
+    UPDATE hansard.sessions s
+    SET open_turn = NULL, open_worker = NULL, unanswered = s.unanswered + 1,
+        last_activity = greatest(closed_at, s.last_activity)
+    WHERE s.session_key = ANY (keys);
+    GET DIAGNOSTICS closed = ROW_COUNT;
+    PERFORM hansard.make_ready(keys);
+    RETURN closed;
+END
+$$;
+COMMENT ON FUNCTION hansard.close_turns(uuid) IS
+    'Closes the turns a worker left open, as failed: worker_lost, and puts its jobs back into the queue. The number closed; some '
+    'may be left whose sessions are locked.';
+
+CREATE OR REPLACE FUNCTION hansard.bury_worker(dead uuid) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    closed_at timestamptz := clock_timestamp();
+    closed    integer := hansard.close_turns(dead);
+BEGIN
     IF NOT EXISTS (SELECT FROM hansard.sessions s WHERE s.open_worker = dead) THEN
         DELETE FROM hansard.holds h WHERE h.worker_id = dead;
         -- One of the release before knew no leases: where others do, it is remembered until its calls have ended, too.
@@ -208,8 +225,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard.bury_worker(uuid) IS
-    'Closes the turns a worker left open, as failed: worker_lost, and forgets it when none is left and its permits are free. '
-    'The number closed.';
+    'Closes the turns a worker left open, and forgets it when none is left and its permits are free. The number closed.';
 
 CREATE OR REPLACE FUNCTION hansard_api.leave(worker uuid) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -218,13 +234,14 @@ AS $$
 BEGIN
     PERFORM hansard.lock_jobs(worker); -- what were left would be found later, and count as a death
     UPDATE hansard.workers w
-    SET lost_at = clock_timestamp(), permits_until = clock_timestamp()
+    SET lost_at = clock_timestamp(), permits_until = clock_timestamp(), has_left = true
     WHERE w.worker_id = leave.worker AND w.lost_at IS NULL;
-    RETURN hansard.bury_worker(worker);
+    RETURN hansard.close_turns(worker);
 END
 $$;
 COMMENT ON FUNCTION hansard_api.leave(uuid) IS
-    'A worker stops, and calls the model no more: what it leaves open is closed, its permits are free. The number closed.';
+    'A worker stops, and calls the model no more: what it leaves open is closed, its permits are free. It is buried later: a '
+    'call of its own whose reply was lost may open something yet. The number closed.';
 GRANT EXECUTE ON FUNCTION hansard_api.leave(uuid) TO hansard_app;
 
 CREATE OR REPLACE FUNCTION hansard_api.reap_workers() RETURNS integer
@@ -237,6 +254,7 @@ DECLARE
     looked_at timestamptz := clock_timestamp();
     closed    integer := 0;
     dead      uuid;
+    has_left  boolean;
 BEGIN
     UPDATE hansard.workers w
     SET lost_at = looked_at
@@ -244,14 +262,14 @@ BEGIN
                                    WHERE v.lost_at IS NULL AND v.heartbeat_at < looked_at - hansard.worker_patience()
                                    ORDER BY v.worker_id FOR UPDATE SKIP LOCKED));
     -- Jobs at once: nobody will repeat them.
-    FOR dead IN
-        SELECT w.worker_id FROM hansard.workers w
+    FOR dead, has_left IN
+        SELECT w.worker_id, w.has_left FROM hansard.workers w
         WHERE w.lost_at IS NOT NULL AND w.buried_at IS NULL
         ORDER BY w.worker_id
     LOOP
-        PERFORM hansard.requeue_jobs(dead, true);
+        PERFORM hansard.requeue_jobs(dead, NOT has_left);
     END LOOP;
-    -- What a worker claimed whose row is gone: its claim was committed after it had left.
+    -- What a worker claimed whose row is gone: its claim was committed after it had been buried.
     FOR dead IN
         SELECT DISTINCT j.worker_id FROM hansard.jobs j
         WHERE j.worker_id > hansard.nobody() -- so that an index is looked up
@@ -260,7 +278,7 @@ BEGIN
         PERFORM hansard.requeue_jobs(dead, false);
     END LOOP;
     -- Some time for callers to repeat their requests and so take turns over. It is also longer than any statement of
-    -- the dead worker that was under way when it was declared lost.
+    -- the dead worker that was under way when it was declared lost, or left.
     FOR dead IN
         SELECT w.worker_id FROM hansard.workers w
         WHERE w.lost_at < looked_at - interval '10 seconds' AND w.buried_at IS NULL

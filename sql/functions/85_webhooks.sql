@@ -175,4 +175,25 @@ COMMENT ON FUNCTION hansard_api.end_webhook(uuid, integer, integer, boolean, big
     'attempt''s time was over and the message is somebody else''s by now, or it has been ended or erased.';
 GRANT EXECUTE ON FUNCTION hansard_api.end_webhook(uuid, integer, integer, boolean, bigint) TO hansard_app;
 
+CREATE OR REPLACE FUNCTION hansard_api.give_back_webhook(conversation uuid, turn integer, attempts integer) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    given_at timestamptz := clock_timestamp();
+BEGIN
+    UPDATE hansard.webhooks w
+    SET attempts = w.attempts - 1, next_at = given_at + interval '500 ms'
+    WHERE w.conversation_id = conversation AND w.turn_no = turn AND w.attempts = give_back_webhook.attempts;
+END
+$$;
+COMMENT ON FUNCTION hansard_api.give_back_webhook(uuid, integer, integer) IS
+    'A message that was claimed, by the number of the attempt, was not sent to its end: for no fault of its receiver''s, so that '
+    'was no attempt, and somebody else may send it at once.';
+GRANT EXECUTE ON FUNCTION hansard_api.give_back_webhook(uuid, integer, integer) TO hansard_app;
+
 RESET ROLE;

@@ -12,14 +12,13 @@
 #include "base/thread.h"
 #include "db/store.h"
 
-#define LOOK_MS 5000     /* on average, when nobody has said that something is due */
-#define UNHEARD_MS 500   /* until the next look, while this worker is not registered */
-#define CALL_MS 5000     /* patience with a claim */
-#define ENDING_MS 20000  /* ... with writing an outcome */
-#define CLAIM_MS 20000   /* a claim whose reply took longer is not used: its lease is 60 s */
-#define STOP_MS 3000     /* for writing outcomes when this worker stops */
-#define GIVE_BACK_MS 500 /* until somebody else may send what we broke off */
-#define IDLE_MS 60000    /* all that matters wakes the loop; this is for nothing */
+#define LOOK_MS 5000    /* on average, when nobody has said that something is due */
+#define UNHEARD_MS 500  /* until the next look, while this worker is not registered */
+#define CALL_MS 5000    /* patience with a claim */
+#define ENDING_MS 20000 /* ... with writing an outcome */
+#define CLAIM_MS 20000  /* a claim whose reply took longer is not used: its lease is 60 s */
+#define STOP_MS 3000    /* for writing outcomes when this worker stops */
+#define IDLE_MS 60000   /* all that matters wakes the loop; this is for nothing */
 
 /* ---- calls; their ends are on a lane's thread ------------------------------------------------ */
 
@@ -52,21 +51,32 @@ static void on_ended(struct call_item *item)
     webhooks_wake(h->sender);
 }
 
+/* The call is filled in. */
+static void submit_ending(struct hook *k)
+{
+    k->state = HOOK_ENDING;
+    k->ending.done = on_ended;
+    k->ending.deadline_ms = clock_mono_ms() + ENDING_MS;
+    db_submit_call(k->hooks->o.db, &k->ending);
+}
+
 /* retry_ms below 0: never again. */
 static void ask_ending(struct hook *k, bool is_delivered, int64_t retry_ms)
 {
-    struct hooks *h = k->hooks;
     snprintf(k->retry_ms, sizeof k->retry_ms, "%lld", (long long)retry_ms);
     const struct store_webhook_end end = {.conversation = k->conversation,
                                           .turn = k->turn,
                                           .attempts = k->attempt,
                                           .is_delivered = is_delivered ? "true" : "false",
                                           .retry_ms = retry_ms < 0 ? NULL : k->retry_ms};
-    k->state = HOOK_ENDING;
     store_end_webhook(&k->ending, &end);
-    k->ending.done = on_ended;
-    k->ending.deadline_ms = clock_mono_ms() + ENDING_MS;
-    db_submit_call(h->o.db, &k->ending);
+    submit_ending(k);
+}
+
+static void give_back(struct hook *k)
+{
+    store_give_back_webhook(&k->ending, k->conversation, k->turn, k->attempt);
+    submit_ending(k);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -171,7 +181,7 @@ static void take_messages(struct hooks *h, const json_t *claims, bool is_stoppin
         if (!k || !take_message(k, json_array_get(claims, i)))
             LOG(LOG_ERROR, "webhook_not_understood", LOG_INT("place", (int64_t)i));
         else if (is_stopping)
-            ask_ending(k, false, GIVE_BACK_MS);
+            give_back(k);
         else
             send_hook(k);
     }
@@ -273,7 +283,7 @@ static void break_off(struct hooks *h)
         if (k->state != HOOK_SENDING)
             continue;
         webhooks_abort(h->sender, &k->webhook);
-        ask_ending(k, false, GIVE_BACK_MS);
+        give_back(k);
     }
 }
 

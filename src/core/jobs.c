@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/mem.h"
@@ -18,44 +17,35 @@
 #define POLL_LEAST_MS 20
 #define POLL_MOST_MS 1000
 #define CALL_MS 5000
-#define IDS_BYTES ((size_t)1 << 20)
-#define HAND_BACK_ATTEMPTS                                                                         \
-    5 /* of a job whose model is in trouble: it may be the job that troubles it */
+/* A claim whose reply was lost is not done later than that: statements have a time limit (5 s). */
+#define DOUBT_MS 10000
+/* Calls of a job that fail while its model is in trouble: it may be the job that troubles it. */
+#define FAILURES_MOST 5
 
 static struct turn *turn_of(struct list_node *n)
 {
     return CONTAINER_OF(n, struct turn, running);
 }
 
-static void add_uuid(struct buf *out, const struct uuid *id)
+static struct job_ref ref_of(const struct turn *t)
 {
-    char text[UUID_TEXT_BYTES];
-    uuid_format(id, text);
-    buf_printf(out, "%s%s", out->len > 1 ? "," : "", text);
+    return (struct job_ref){t->accept.ref.conversation, t->accept.ref.turn_no};
 }
 
-static char *take_array(struct buf *out)
+static void list_turn(struct job_list *l, const struct turn *t)
 {
-    size_t len;
-    buf_puts(out, "}");
-    return buf_take(out, &len);
-}
-
-static void begin_array(struct buf *out)
-{
-    buf_init(out, IDS_BYTES);
-    buf_puts(out, "{");
+    const struct job_ref ref = ref_of(t);
+    job_list_add(l, &ref, t->accept.ref.attempt);
 }
 
 /* ---- claiming -------------------------------------------------------------------------------- */
 
-static char *known_locked(const struct jobs *j)
+static void list_known_locked(struct jobs *j)
 {
-    struct buf out;
-    begin_array(&out);
+    job_list_begin(&j->known);
     for (struct list_node *n = list_first(&j->running); n; n = list_next(&j->running, n))
-        add_uuid(&out, &turn_of(n)->accept.ref.conversation);
-    return take_array(&out);
+        list_turn(&j->known, turn_of(n));
+    job_list_end(&j->known);
 }
 
 /* Until somebody wakes us, or it is time to look. */
@@ -77,17 +67,19 @@ static void claim(struct jobs *j)
     /* Set before the look: what becomes free in between is not missed. */
     atomic_store(&j->is_hungry, true);
     size_t room = gate_room(&j->core->gate);
+    bool is_doubtful = clock_mono_ms() < j->doubtful_until;
     keeper_tell(&j->core->keeper, &worker);
     pthread_mutex_lock(&j->lock);
     /* What may have been claimed without our knowledge is given back, with or without room. */
-    if ((room == 0 && !j->is_uncertain) || !worker.is_heard || j->is_stopping) {
+    if ((room == 0 && !is_doubtful) || !worker.is_heard || j->is_stopping) {
         rest_locked(j);
         pthread_mutex_unlock(&j->lock);
         return;
     }
     j->is_woken = false;
-    c->known = known_locked(j);
+    list_known_locked(j);
     pthread_mutex_unlock(&j->lock);
+    c->known = j->known.conversations.data;
     j->asked = room < LIMIT_CLAIM_JOBS ? room : LIMIT_CLAIM_JOBS;
     memcpy(c->worker, worker.worker, sizeof c->worker);
     bool is_id = uuid_parse(c->worker, strlen(c->worker), &c->worker_id);
@@ -95,9 +87,34 @@ static void claim(struct jobs *j)
     snprintf(c->most, sizeof c->most, "%zu", j->asked);
     snprintf(c->messages, sizeof c->messages, "%" PRId64, config->history_messages);
     snprintf(c->bytes, sizeof c->bytes, "%" PRId64, config->history_bytes);
+    snprintf(c->number, sizeof c->number, "%d", j->number);
     claim_ask(c);
     c->call.deadline_ms = clock_mono_ms() + CALL_MS;
     db_submit_call(j->core->db, &c->call);
+}
+
+/* It may have been done, or still come to be: then what it opened is found by those after it. */
+static void note_outcome(struct jobs *j, enum err_kind kind)
+{
+    bool was_lost = j->is_lost;
+    j->is_lost = kind == ERR_DB_DOWN;
+    if (!j->is_lost)
+        return;
+    j->number++;
+    j->doubtful_until = clock_mono_ms() + DOUBT_MS;
+    if (!was_lost)
+        j->pause_ms = 0;
+}
+
+/* Until the next poll: longer with each that finds nothing. */
+static int64_t next_pause_ms(const struct jobs *j, size_t count, enum err_kind kind)
+{
+    int64_t pause_ms = j->pause_ms * 2;
+    if (kind != ERR_NONE && kind != ERR_DB_DOWN)
+        return POLL_MOST_MS;
+    if (count > 0 || pause_ms < POLL_LEAST_MS)
+        return POLL_LEAST_MS;
+    return pause_ms < POLL_MOST_MS ? pause_ms : POLL_MOST_MS;
 }
 
 static void on_claimed(struct call_item *item)
@@ -106,7 +123,6 @@ static void on_claimed(struct call_item *item)
     struct claim *c = &j->claim;
     size_t count = item->err.kind == ERR_NONE ? c->count : 0;
     bool is_full = count > 0 && count == j->asked;
-    j->is_uncertain = item->err.kind == ERR_DB_DOWN;
     if (count > 0)
         FAILPOINT("claimed_before_model");
     for (size_t i = 0; i < count; i++)
@@ -116,9 +132,8 @@ static void on_claimed(struct call_item *item)
     atomic_store(&j->is_hungry, is_full);
     pthread_mutex_lock(&j->lock);
     bool again = (is_full || (j->is_woken && item->err.kind == ERR_NONE)) && !j->is_stopping;
-    j->pause_ms = count > 0 || j->pause_ms * 2 < POLL_LEAST_MS ? POLL_LEAST_MS : j->pause_ms * 2;
-    if (j->pause_ms > POLL_MOST_MS || item->err.kind != ERR_NONE)
-        j->pause_ms = POLL_MOST_MS;
+    note_outcome(j, item->err.kind);
+    j->pause_ms = next_pause_ms(j, count, item->err.kind);
     if (!again)
         rest_locked(j);
     pthread_mutex_unlock(&j->lock);
@@ -177,12 +192,9 @@ static void on_looked(struct call_item *item)
     char *end;
     pthread_mutex_lock(&j->lock);
     for (size_t place; (place = strtoul(at, &end, 10)) > 0 && end > at; at = end + (*end == ','))
-        if (place <= j->looked_count)
+        if (place <= j->looked.count)
             cancel_locked(j, &j->looked_at[place - 1]);
-    for (size_t i = 0; i < COUNT_OF(j->look_texts); i++)
-        free(j->look_texts[i]);
     free(j->looked_at);
-    memset(j->look_texts, 0, sizeof j->look_texts);
     j->looked_at = NULL;
     /* Without an answer we do not know, and ask again. */
     bool again = (j->is_look_asked || item->err.kind == ERR_DB_DOWN) && !j->is_stopping;
@@ -198,11 +210,7 @@ static void on_looked(struct call_item *item)
 /* What runs under the id this worker has; what it began under another is not its own any more. */
 static void list_running_locked(struct jobs *j, const struct uuid *worker)
 {
-    struct buf ids, nos, attempts;
-    begin_array(&ids);
-    begin_array(&nos);
-    begin_array(&attempts);
-    j->looked_count = 0;
+    job_list_begin(&j->looked);
     j->looked_at = mem_zero((j->running.count + 1) * sizeof *j->looked_at);
     for (struct list_node *n = list_first(&j->running); n; n = list_next(&j->running, n)) {
         const struct turn_ref *ref = &turn_of(n)->accept.ref;
@@ -210,15 +218,10 @@ static void list_running_locked(struct jobs *j, const struct uuid *worker)
             atomic_store(&turn_of(n)->model.call.is_cancelled, true);
             continue;
         }
-        const char *comma = j->looked_count > 0 ? "," : "";
-        add_uuid(&ids, &ref->conversation);
-        buf_printf(&nos, "%s%d", comma, (int)ref->turn_no);
-        buf_printf(&attempts, "%s%d", comma, (int)ref->attempt);
-        j->looked_at[j->looked_count++] = *ref;
+        j->looked_at[j->looked.count] = *ref;
+        list_turn(&j->looked, turn_of(n));
     }
-    j->look_texts[0] = take_array(&ids);
-    j->look_texts[1] = take_array(&nos);
-    j->look_texts[2] = take_array(&attempts);
+    job_list_end(&j->looked);
 }
 
 void jobs_look(struct jobs *j)
@@ -240,20 +243,15 @@ void jobs_look(struct jobs *j)
     if (!go)
         return;
     const struct store_jobs ask = {.worker = j->look_worker,
-                                   .conversations = j->look_texts[0],
-                                   .turn_nos = j->look_texts[1],
-                                   .attempts = j->look_texts[2]};
+                                   .conversations = j->looked.conversations.data,
+                                   .turn_nos = j->looked.turn_nos.data,
+                                   .attempts = j->looked.attempts.data};
     store_jobs_lost(&j->look, &ask);
     j->look.deadline_ms = clock_mono_ms() + CALL_MS;
     db_submit_call(j->core->db, &j->look);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
-
-static struct job_ref ref_of(const struct turn *t)
-{
-    return (struct job_ref){t->accept.ref.conversation, t->accept.ref.turn_no};
-}
 
 static struct list *bucket_of(struct jobs *j, const struct job_ref *ref)
 {
@@ -293,7 +291,6 @@ void jobs_end(struct jobs *j, struct turn *t)
     list_remove(bucket_of(j, &ref), &t->by_ref);
     pthread_mutex_unlock(&j->lock);
     metrics_add(METRIC_JOBS_RUNNING, 0, -1);
-    hooks_wake(&j->core->hooks);
 }
 
 bool jobs_is_handed_back(struct jobs *j, const struct turn *t)
@@ -306,8 +303,7 @@ bool jobs_is_handed_back(struct jobs *j, const struct turn *t)
         return true;
     case ERR_MODEL_FAILED:
     case ERR_MODEL_TIMEOUT:
-        return models_are_in_trouble(&j->core->models) &&
-               t->accept.ref.attempt < HAND_BACK_ATTEMPTS;
+        return models_are_in_trouble(&j->core->models) && t->failures + 1 < FAILURES_MOST;
     default:
         return false;
     }
@@ -323,6 +319,8 @@ void jobs_init(struct jobs *j, struct core *core)
     for (size_t i = 0; i < JOBS_BUCKETS; i++)
         list_init(&j->by_ref[i]);
     pthread_mutex_init(&j->lock, NULL);
+    job_list_init(&j->known);
+    job_list_init(&j->looked);
     j->poll.fire = on_poll;
     j->claim.call.done = on_claimed;
     j->look.done = on_looked;
@@ -349,8 +347,8 @@ void jobs_stop(struct jobs *j)
 void jobs_fini(struct jobs *j)
 {
     claim_clear(&j->claim);
-    for (size_t i = 0; i < COUNT_OF(j->look_texts); i++)
-        free(j->look_texts[i]);
+    job_list_fini(&j->known);
+    job_list_fini(&j->looked);
     free(j->looked_at);
     free(j->look.text);
     pthread_mutex_destroy(&j->lock);

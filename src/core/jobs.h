@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 #include "base/timer.h"
-#include "core/job_ref.h"
+#include "core/job_list.h"
 #include "db/claim.h"
 
 #define JOBS_BUCKETS 256 /* a power of two */
@@ -24,11 +24,14 @@ struct turn;
 
 struct jobs {
     struct core *core;
-    struct claim claim;    /* whoever has set is_claiming */
-    size_t asked;          /* ... for so many */
-    bool is_uncertain;     /* ... whether the last one was done */
-    struct timer poll;     /* waits, or fires just now, unless is_claiming or is_stopping */
-    atomic_bool is_hungry; /* would claim more, were there room */
+    struct claim claim;     /* whoever has set is_claiming */
+    size_t asked;           /* ... for so many */
+    struct job_list known;  /* ... and knew of these */
+    int number;             /* ... of the claim: rises when the reply to one was lost */
+    bool is_lost;           /* ... that to the last one */
+    int64_t doubtful_until; /* ... monotonic ms: it may still come to be done */
+    struct timer poll;      /* waits, or fires just now, unless is_claiming or is_stopping */
+    atomic_bool is_hungry;  /* would claim more, were there room */
 
     pthread_mutex_t lock;
     struct list running;              /* lock: struct turn */
@@ -40,8 +43,7 @@ struct jobs {
 
     struct call_item look; /* whoever has set is_looking */
     struct turn_ref *looked_at;
-    size_t looked_count;
-    char *look_texts[3];
+    struct job_list looked; /* the same */
     char look_worker[UUID_TEXT_BYTES];
     bool is_looking;    /* lock */
     bool is_look_asked; /* lock: while it was looking */

@@ -193,6 +193,8 @@ static void on_finish_done(struct finish_item *item)
         tell_watchers(t);
     if (item->outcome == FINISH_DONE && item->has_next)
         jobs_wake(&t->core->jobs);
+    if (item->outcome == FINISH_DONE && item->has_webhook)
+        hooks_wake(&t->core->hooks);
     if (item->outcome == FINISH_FENCED) {
         metrics_add(METRIC_TURNS, OUTCOME_FENCED, 1);
         reply.err = item->err;
@@ -220,6 +222,7 @@ static void finish(struct turn *t)
 {
     struct finish_item *f = &t->finish;
     const struct llm_call *call = &t->model.call;
+    const struct err_info *why = err_info(call->err.kind);
     bool is_handed_back = t->is_claimed && jobs_is_handed_back(&t->core->jobs, t);
     free(t->model.body);
     t->model.body = NULL;
@@ -234,7 +237,7 @@ static void finish(struct turn *t)
                                             : FINISH_FAILED,
         .answer = call->text,
         .model = call->model,
-        .error_code = err_info(call->err.kind)->code,
+        .error_code = is_handed_back && why->fault != FAULT_MODEL ? NULL : why->code,
         .prompt_tokens = call->prompt_tokens,
         .completion_tokens = call->completion_tokens,
         .first_byte_ms =
@@ -468,6 +471,7 @@ void turn_run(struct core *c, struct claim_job *job)
     t->request.message = job->words;
     t->request.deadline_ms = INT64_MAX;
     memcpy(t->request.request_id, job->request_id, sizeof job->request_id);
+    t->failures = job->failures;
     t->accept.ref = job->ref;
     t->accept.history = job->history;
     job->words = NULL;

@@ -32,6 +32,7 @@ struct turn {
     int64_t retry_ms;
     int32_t again_ms;    /* grows with each */
     int64_t accepted_ms; /* monotonic */
+    int failures;        /* a claimed job's: for which it was handed back before */
     struct accept_item accept;
     struct models_call model;
     struct finish_item finish;

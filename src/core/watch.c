@@ -8,8 +8,6 @@
 
 #define ASK_MS 1000
 #define CALL_MS 5000 /* patience with one question */
-/* Of one array: a UUID and a comma each, braces. */
-#define ARRAY_BYTES ((size_t)LIMIT_WATCH_JOBS * UUID_TEXT_BYTES + 2)
 
 static struct list *bucket_of(struct watch *w, const struct job_ref *ref)
 {
@@ -89,22 +87,6 @@ static bool take_bucket_locked(struct watch *w, const struct list *bucket, bool 
     return true;
 }
 
-static void write_arrays(struct watch_question *q)
-{
-    bool fits = true;
-    buf_reset(&q->conversations);
-    buf_reset(&q->turn_nos);
-    for (size_t i = 0; i < q->count; i++) {
-        char mark = i == 0 ? '{' : ',';
-        char text[UUID_TEXT_BYTES];
-        uuid_format(&q->jobs[i].conversation, text);
-        fits = fits && buf_printf(&q->conversations, "%c%s", mark, text) &&
-               buf_printf(&q->turn_nos, "%c%d", mark, (int)q->jobs[i].turn_no);
-    }
-    fits = fits && buf_puts(&q->conversations, "}") && buf_puts(&q->turn_nos, "}");
-    assert(fits);
-}
-
 /* false: there is nothing to ask about. */
 static bool prepare_locked(struct watch *w, bool with_those_here)
 {
@@ -117,9 +99,12 @@ static bool prepare_locked(struct watch *w, bool with_those_here)
     w->next_bucket = bucket; /* where it was full, the next time begins */
     if (q->count == 0)
         return false;
-    write_arrays(q);
+    job_list_begin(&q->list);
+    for (size_t i = 0; i < q->count; i++)
+        job_list_add(&q->list, &q->jobs[i], 0);
+    job_list_end(&q->list);
     q->item.deadline_ms = clock_mono_ms() + CALL_MS;
-    store_jobs_ended(&q->item, q->conversations.data, q->turn_nos.data);
+    store_jobs_ended(&q->item, q->list.conversations.data, q->list.turn_nos.data);
     w->is_asked = true;
     return true;
 }
@@ -181,8 +166,7 @@ static void on_done(struct call_item *item)
 void watch_init(struct watch *w, const struct watch_options *o)
 {
     *w = (struct watch){.options = *o, .timer = {.fire = on_time}, .question.item.done = on_done};
-    buf_init(&w->question.conversations, ARRAY_BYTES);
-    buf_init(&w->question.turn_nos, ARRAY_BYTES);
+    job_list_init(&w->question.list);
     for (size_t i = 0; i < WATCH_BUCKETS; i++)
         list_init(&w->buckets[i]);
     pthread_mutex_init(&w->lock, NULL);
@@ -191,8 +175,7 @@ void watch_init(struct watch *w, const struct watch_options *o)
 void watch_fini(struct watch *w)
 {
     free(w->question.item.text);
-    buf_fini(&w->question.conversations);
-    buf_fini(&w->question.turn_nos);
+    job_list_fini(&w->question.list);
     pthread_mutex_destroy(&w->lock);
 }
 

@@ -12,7 +12,7 @@
 
 #include "base/list.h"
 #include "base/timer.h"
-#include "core/job_ref.h"
+#include "core/job_list.h"
 #include "db/db.h"
 
 #define WATCH_BUCKETS 1024 /* a power of two */
@@ -41,7 +41,7 @@ struct watch_question {
     struct call_item item;
     struct job_ref jobs[LIMIT_WATCH_JOBS];
     size_t count;
-    struct buf conversations, turn_nos; /* arrays in text form */
+    struct job_list list; /* the same */
 };
 
 struct watch {

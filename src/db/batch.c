@@ -23,7 +23,7 @@ static const char accept_sql[] =
     " $12, $13, $14, $15, $16, $17, $18)";
 #define FINISH_PARAMS 13
 static const char finish_sql[] =
-    "SELECT item, outcome, has_next"
+    "SELECT item, outcome, has_next, has_webhook"
     " FROM hansard_api.finish_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /* Columns of accept_sql, in its order. */
@@ -59,8 +59,9 @@ static const Oid accept_types[ACCEPT_COLUMNS] = {
     PGTYPE_TEXT,       PGTYPE_TEXT, PGTYPE_INT4,  PGTYPE_INT4, PGTYPE_INT4, PGTYPE_INT4,
     PGTYPE_INT4,       PGTYPE_INT8, PGTYPE_INT8,  PGTYPE_INT4, PGTYPE_TEXT,
 };
-static const Oid finish_types[] = {PGTYPE_INT4, PGTYPE_TEXT, PGTYPE_BOOL};
+static const Oid finish_types[] = {PGTYPE_INT4, PGTYPE_TEXT, PGTYPE_BOOL, PGTYPE_BOOL};
 #define COLUMN_HAS_NEXT 2
+#define COLUMN_HAS_WEBHOOK 3
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
@@ -198,7 +199,7 @@ static void encode_finish(struct pgarray *a, const struct finish_item *item)
     pgarray_add_text(&a[7], item->model);
     add_known(&a[8], item->prompt_tokens);
     add_known(&a[9], item->completion_tokens);
-    pgarray_add_text(&a[10], item->state == FINISH_FAILED ? item->error_code : NULL);
+    pgarray_add_text(&a[10], is_completed ? NULL : item->error_code);
     add_known(&a[11], item->first_byte_ms);
     pgarray_add_int4(&a[12], item->model_attempts);
 }
@@ -364,10 +365,12 @@ static bool decode_finish(const struct row *r, struct finish_item *item)
     const char *outcome = row_get(r, COLUMN_OUTCOME).data;
     err_clear(&item->err);
     item->outcome = strcmp(outcome, "finished") == 0 ? FINISH_DONE : FINISH_FENCED;
-    char has_next = 0;
+    char has_next = 0, has_webhook = 0;
     if (item->outcome == FINISH_DONE) {
-        bool is_there = row_fixed(r, COLUMN_HAS_NEXT, &has_next, sizeof has_next);
+        bool is_there = row_fixed(r, COLUMN_HAS_NEXT, &has_next, sizeof has_next) &&
+                        row_fixed(r, COLUMN_HAS_WEBHOOK, &has_webhook, sizeof has_webhook);
         item->has_next = has_next != 0;
+        item->has_webhook = has_webhook != 0;
         return is_there;
     }
     enum err_kind why = err_from_sqlstate(outcome);

@@ -7,8 +7,9 @@
 #include "db/row.h"
 
 static const char claim_sql[] =
-    "SELECT session_key, conversation_id, turn_no, attempt, words, history, limit_key, request_id"
-    " FROM hansard_api.claim_jobs($1::uuid, $2::int, $3::int, $4::int, $5::uuid[])";
+    "SELECT session_key, conversation_id, turn_no, attempt, words, history, limit_key, request_id,"
+    " failures"
+    " FROM hansard_api.claim_jobs($1::uuid, $2::int, $3::int, $4::int, $5::uuid[], $6::int)";
 
 enum claim_column {
     COLUMN_SESSION_KEY,
@@ -19,11 +20,12 @@ enum claim_column {
     COLUMN_HISTORY,
     COLUMN_LIMIT_KEY,
     COLUMN_REQUEST,
+    COLUMN_FAILURES,
     CLAIM_COLUMNS
 };
 static const Oid claim_types[CLAIM_COLUMNS] = {PGTYPE_BYTEA, PGTYPE_UUID, PGTYPE_INT4,
                                                PGTYPE_INT4,  PGTYPE_TEXT, PGTYPE_TEXT_ARRAY,
-                                               PGTYPE_TEXT,  PGTYPE_UUID};
+                                               PGTYPE_TEXT,  PGTYPE_UUID, PGTYPE_INT4};
 
 static bool take_job(const struct claim *c, const struct row *r, struct claim_job *job)
 {
@@ -34,6 +36,7 @@ static bool take_job(const struct claim *c, const struct row *r, struct claim_jo
     ref->worker = c->worker_id;
     ref->turn_no = row_int4(r, COLUMN_TURN_NO, 0);
     ref->attempt = row_int4(r, COLUMN_ATTEMPT, 0);
+    job->failures = row_int4(r, COLUMN_FAILURES, 0);
     bool is_fine =
         job->words && ref->turn_no > 0 && ref->attempt > 0 &&
         row_fixed(r, COLUMN_SESSION_KEY, ref->session_key.bytes, HASH_BYTES) &&
@@ -61,11 +64,13 @@ static bool take(struct call_item *call, const PGresult *rows)
 
 void claim_ask(struct claim *c)
 {
-    const char *const params[] = {c->worker, c->most, c->messages, c->bytes, c->known};
+    const char *const params[] = {c->worker, c->most, c->messages, c->bytes, c->known, c->number};
     c->count = 0;
     c->call.sql = claim_sql;
     c->call.params = COUNT_OF(params);
     c->call.take = take;
+    c->call.is_once = true;
+    c->call.was_sent = false;
     for (size_t i = 0; i < COUNT_OF(params); i++)
         c->call.param[i].data = params[i];
 }
@@ -77,6 +82,4 @@ void claim_clear(struct claim *c)
         passage_fini(&c->jobs[i].history);
     }
     c->count = 0;
-    free(c->known);
-    c->known = NULL;
 }

@@ -14,6 +14,7 @@ struct claim_job {
     char *words;            /* owned */
     struct passage history; /* owned */
     struct hash caller;     /* of its limit key: who is counted at the gate */
+    int failures;           /* of its calls, for which it was handed back */
     char request_id[UUID_TEXT_BYTES];
 };
 
@@ -21,8 +22,8 @@ struct claim {
     struct call_item call; /* done and deadline_ms are the caller's */
     char worker[UUID_TEXT_BYTES];
     struct uuid worker_id;
-    char most[12], messages[12], bytes[12]; /* decimal */
-    char *known; /* owned; conversations of the jobs the worker runs, as text of a uuid[] */
+    char most[12], messages[12], bytes[12], number[12]; /* decimal */
+    const char *known; /* borrowed; conversations of the jobs that run, as text of a uuid[] */
 
     struct claim_job jobs[LIMIT_CLAIM_JOBS];
     size_t count;
@@ -30,5 +31,5 @@ struct claim {
 
 /* Fills in the call; what the claim says above is set. */
 void claim_ask(struct claim *c);
-/* Frees what was not taken (set to NULL, emptied), and known. */
+/* Frees what was not taken (set to NULL, emptied). */
 void claim_clear(struct claim *c);

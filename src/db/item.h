@@ -95,9 +95,9 @@ struct finish_item {
 
     struct turn_ref ref;
     enum finish_state state;
-    const char *answer;                       /* COMPLETED: UTF-8 without NUL */
-    const char *model;                        /* NULL: not known */
-    const char *error_code;                   /* FAILED: err_info()->code */
+    const char *answer;     /* COMPLETED: UTF-8 without NUL */
+    const char *model;      /* NULL: not known */
+    const char *error_code; /* FAILED: err_info()->code; HANDED_BACK: the same, when that counts */
     int32_t prompt_tokens, completion_tokens; /* -1: not known */
     int32_t first_byte_ms;                    /* after the accept; -1: none came */
     int32_t model_attempts;
@@ -106,6 +106,7 @@ struct finish_item {
     struct err
         err;       /* FENCED: CANCELLED or WORKER_LOST; else what SQL refused for good (a defect) */
     bool has_next; /* DONE: a job of its conversation may be claimed now */
+    bool has_webhook; /* DONE: a message about its end is due */
 
     bool was_late;
 };
@@ -117,6 +118,7 @@ struct call_item {
     struct list_node node;
     void (*done)(struct call_item *);
     int64_t deadline_ms; /* repeated until then when the connection is lost: calls are idempotent */
+    bool is_once; /* ... but this one is not: sent and not answered, it ends with ERR_DB_DOWN */
 
     const char *sql;
     size_t params;
@@ -130,4 +132,6 @@ struct call_item {
     struct err err; /* by SQLSTATE; ERR_NONE: fine */
     char *text; /* owned by the receiver: first column of the first row; NULL: no row or SQL NULL */
     size_t text_len;
+
+    bool was_sent; /* is_once; false to begin with, then the lane's own: its outcome is not known */
 };

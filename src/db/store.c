@@ -126,6 +126,14 @@ void store_end_webhook(struct call_item *c, const struct store_webhook_end *w)
         params, COUNT_OF(params));
 }
 
+void store_give_back_webhook(struct call_item *c, const char *conversation, const char *turn,
+                             const char *attempts)
+{
+    const char *const params[] = {conversation, turn, attempts};
+    ask(c, "SELECT hansard_api.give_back_webhook($1::uuid, $2::int, $3::int)", params,
+        COUNT_OF(params));
+}
+
 void store_seal(struct call_item *c, const char *every_ms, const char *settled_ms, const char *most)
 {
     const char *const params[] = {every_ms, settled_ms, most};

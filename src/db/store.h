@@ -59,6 +59,9 @@ struct store_webhook_end {
     const char *retry_ms;     /* NULL: not delivered, and never to be sent again */
 };
 void store_end_webhook(struct call_item *c, const struct store_webhook_end *w);
+/* Broken off: somebody else may send it. */
+void store_give_back_webhook(struct call_item *c, const char *conversation, const char *turn,
+                             const char *attempts);
 void store_make_partitions(struct call_item *c); /* number made */
 /* "{state,age}"; NULL: somebody else is at it. What they mean: apply_retention in sql/functions. Numbers
  * as decimal text. */

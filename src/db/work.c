@@ -38,7 +38,7 @@ enum work_fate work_fate(enum work_kind kind, struct list_node *n, bool in_fligh
             return WORK_WAITS;
         return WORK_IS_LATE;
     default:
-        if (in_flight || now_ms < work_call(n)->deadline_ms)
+        if (in_flight || (now_ms < work_call(n)->deadline_ms && !work_call(n)->was_sent))
             return WORK_WAITS;
         return WORK_EXPIRES;
     }
@@ -48,6 +48,8 @@ void work_mark_sent(enum work_kind kind, struct list_node *n)
 {
     if (kind == WORK_ACCEPT)
         work_accept(n)->sent = true;
+    else if (kind == WORK_CALL)
+        work_call(n)->was_sent = work_call(n)->is_once;
 }
 
 void work_tell_late(enum work_kind kind, struct list_node *n)

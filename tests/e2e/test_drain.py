@@ -164,7 +164,10 @@ def test_second_signal_ends_it_at_once(record, caller, worker, session):
 
 def test_it_leaves_the_list_of_workers(stack, worker):
     running = worker()
-    count = "SELECT count(*) FROM hansard.workers WHERE name LIKE %s"
-    assert stack.value(count, f"%:{running.port}") == 1
+    rows = "SELECT lost_at IS NULL AS lives, has_left FROM hansard.workers WHERE name LIKE %s"
+    assert [tuple(row) for row in stack.sql(rows, f"%:{running.port}")] == [(True, False)]
     running.stop()
-    assert stack.value(count, f"%:{running.port}") == 0
+    assert [tuple(row) for row in stack.sql(rows, f"%:{running.port}")] == [(False, True)]
+    stack.sql("UPDATE hansard.workers SET lost_at = lost_at - interval '10 seconds' WHERE has_left")
+    stack.sql("SELECT hansard_api.reap_workers()")
+    assert stack.sql(rows, f"%:{running.port}") == []

@@ -276,6 +276,26 @@ def test_jobs_that_ran_when_it_went_down_are_run_again(record, caller, worker, m
     assert {state["error"]["code"] for state in states if state["error"]} <= {"model_failed"}
 
 
+def test_jobs_that_were_handed_back_often_are_run_again(record, caller, worker, moody, session):
+    """By workers that stop: that is no word against them when their model goes down in the end."""
+    moody.set("stall")
+    jobs = []
+    for stops in range(6):
+        running = worker(llm_url=moody.llm_url, llm_concurrency=12)
+        place = caller.at(running)
+        jobs = jobs or [queue(place, f"{session} {n}", f"{n}") for n in range(12)]
+        until(lambda n=stops: moody.calls == 12 * (n + 1))
+        if stops < 5:
+            running.stop()
+    moody.set("away")
+    until(lambda: scrape(place).get("hansard_llm_up", server="primary") == 0)
+    until(lambda: scrape(place).get("hansard_jobs_running") == 0)
+    moody.set("well")
+    states = [ended(place, job) for job in jobs]
+    assert {state["attempts"] for state in states} <= {6, 7}
+    assert sum(state["status"] == "completed" for state in states) >= 6, states
+
+
 def test_a_job_that_the_model_fails(record, caller, worker, model, session):
     """It is over, and the next one goes on without its words."""
     place = caller.at(worker())

@@ -187,6 +187,7 @@ def test_up_to_a_version(empty):
 
 
 LEFT_BY = sorted((ROOT / "tests" / "upgrade").glob("*.sql"))
+FAILURES = {"0003": 0, "0008": 4}  # of a job, where there are jobs
 CHAIN = """
     SELECT count(*) FILTER (WHERE hansard.text_hash(m.salt, m.text) <> m.text_hash OR hansard.chain_hash(
                                 coalesce(m.before, hansard.chain_start(c.conversation_id, c.session_key, c.created_at)),
@@ -200,6 +201,13 @@ ASK = """
         ARRAY['diary'], ARRAY['and now?'], ARRAY['fourth'], ARRAY[sha256('4')], ARRAY[gen_random_uuid()::text])"""
 
 
+def rows_of(left):
+    """Statements that write what a release has left: those of the file, after those of the one that it goes on from."""
+    text = left.read_text(encoding="utf-8")
+    before = re.match(r"-- Goes on from (\d{4})\.sql: ", text)
+    return (rows_of(left.with_stem(before[1])) if before else "") + text
+
+
 def test_every_version_can_be_upgraded_from():
     assert [path.stem for path in LEFT_BY] == [path.name[:4] for path in MIGRATIONS]
 
@@ -208,7 +216,7 @@ def test_every_version_can_be_upgraded_from():
 def test_upgrade_with_data(empty, left):
     """What an older release has left is all there afterwards, checks, and can be spoken on."""
     assert empty.migrate("--to", str(int(left.stem))).returncode == 0
-    empty.sql(left.read_text(encoding="utf-8"))
+    empty.sql(rows_of(left))
     rows = (
         "SELECT conversation_id, turn_no, position, role::text, text FROM hansard.messages"
         " ORDER BY conversation_id, turn_no, position"
@@ -231,24 +239,24 @@ def test_upgrade_with_data(empty, left):
 
 
 CLAIM = """
-    SELECT turn_no, attempt, words, history
+    SELECT turn_no, attempt, words, history, failures
     FROM hansard_api.claim_jobs('019b76da-a800-7000-8000-00000000000b', 10, 20, 65536)"""
 
 
-@pytest.mark.parametrize("left", [path for path in LEFT_BY if path.stem == "0003"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("left", [path for path in LEFT_BY if path.stem in FAILURES], ids=lambda path: path.stem)
 def test_upgrade_with_jobs(empty, left):
     """Jobs that an older release has left are run: first the one whose worker is gone, then those behind it."""
     assert empty.migrate("--to", str(int(left.stem))).returncode == 0
-    empty.sql(left.read_text(encoding="utf-8"))
+    empty.sql(rows_of(left))
     assert empty.migrate().returncode == 0
 
     empty.sql("SELECT hansard_api.heartbeat('019b76da-a800-7000-8000-00000000000b', 'here', 'now', 1)")
     assert empty.sql(CLAIM) == []
     assert empty.value("SELECT hansard_api.reap_workers()") == 0
-    assert [tuple(row) for row in empty.sql(CLAIM)] == [(2, 2, "Count on", ["Count", "One, two"])]
+    assert [tuple(row) for row in empty.sql(CLAIM)] == [(2, 2, "Count on", ["Count", "One, two"], FAILURES[left.stem])]
     cancel = "SELECT hansard_api.cancel_job(sha256('a key of ada'), '019b76da-a801-7000-8000-000000000003', 2)::json"
     assert empty.value(cancel)["status"] == "cancelled"
-    assert [tuple(row) for row in empty.sql(CLAIM)] == [(3, 1, "Stop", ["Count", "One, two"])]
+    assert [tuple(row) for row in empty.sql(CLAIM)] == [(3, 1, "Stop", ["Count", "One, two"], 0)]
     assert empty.value("SELECT jobs FROM hansard.sessions WHERE session_id = 'errands'") == 1
     assert empty.value(CHAIN) == 0
 

@@ -138,13 +138,19 @@ def test_what_is_not_sent(stack, sender, worker, receiver, job, session):
 
 
 def test_a_worker_that_stops_gives_back_what_it_sends(stack, sender, receiver, job, session):
+    """Also in the last attempt there is: that was none."""
     place = sender()
     turn = job(place, session, receiver.url("/hangs"))
+    stack.sql("UPDATE hansard.webhooks SET attempts = 7")
     until(lambda: receiver.of("/hangs"), seconds=15)
+    assert left(stack, turn)[0].attempts == 8
     place.signal(signal.SIGTERM)
     assert place.wait(5) == 0
     (row,) = left(stack, turn)
-    assert row.attempts == 1 and row.due_in.total_seconds() < 1, "another worker would have to wait for it"
+    assert row.attempts == 7 and row.due_in.total_seconds() < 1, "another worker would have to wait for it"
+    stack.sql("UPDATE hansard.webhooks SET url = %s", receiver.url("/takes"))
+    sender()
+    until(lambda: receiver.of("/takes") and left(stack, turn) == [], seconds=15)
 
 
 def test_a_certificate_that_nobody_knows_is_refused(stack, worker, receiver, job, tmp_path, session):

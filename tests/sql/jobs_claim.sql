@@ -1,6 +1,6 @@
 -- Jobs are claimed by whoever has room: the longest queued first, one of a conversation, none twice.
 BEGIN;
-SELECT plan(42);
+SELECT plan(57);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.caller('ann', 'paid');
@@ -85,6 +85,29 @@ SELECT is(help.finishes('[{"session": "x", "attempt": 1}, {"session": "y", "atte
           'HS503 HS503 HS503', '... and a late result of an earlier one is fenced off');
 SELECT is(help.finishes('[{"session": "x"}, {"session": "y"}, {"session": "z"}]'), 'finished finished finished', 'they are answered');
 
+-- Numbers: a claim that comes to be done after a later one does nothing.
+CREATE FUNCTION pg_temp.claims(worker text, number integer, known uuid[] DEFAULT '{}') RETURNS bigint
+LANGUAGE sql
+AS $$ SELECT count(*) FROM hansard_api.claim_jobs(help.id(worker), 10, 20, 65536, known, number) $$;
+SELECT help.outcomes('w', '[{"session": "x", "job": true}, {"session": "y", "job": true}]');
+SELECT is(pg_temp.claims('w', 0), 2::bigint, 'a worker claims two jobs');
+SELECT is(pg_temp.claims('w', 0, ARRAY(SELECT conversation_id FROM hansard.jobs)), 0::bigint, '... and no more');
+SELECT is(claim_no, 0, 'its claims are numbered, without a word of it being written') FROM hansard.workers WHERE worker_id = help.id('w');
+SELECT is(pg_temp.claims('w', 1), 2::bigint, 'it did not hear of the two: with a new number it claims them anew');
+SELECT is(claim_no, 1, '... which is noted') FROM hansard.workers WHERE worker_id = help.id('w');
+SELECT help.outcomes('w', '{"session": "z", "job": true}');
+CREATE TEMP TABLE running AS SELECT * FROM hansard.jobs;
+SELECT is(pg_temp.claims('w', 0), 0::bigint, 'the old one once more claims nothing');
+SELECT is(pg_temp.claims('w', 0, ARRAY(SELECT conversation_id FROM hansard.jobs)), 0::bigint, '... whatever it knows');
+SELECT set_eq('SELECT * FROM hansard.jobs', 'SELECT * FROM running', '... and gives nothing back');
+SELECT is(pg_temp.claims('v', 0, NULL), 1::bigint, 'another worker has numbers of its own');
+SELECT is(pg_temp.claims('w', 2, ARRAY(SELECT conversation_id FROM running)), 0::bigint, 'a new number that finds nothing');
+SELECT is(claim_no, 2, '... is noted, too') FROM hansard.workers WHERE worker_id = help.id('w');
+SELECT is(pg_temp.claims('w', NULL, ARRAY(SELECT conversation_id FROM running)), 0::bigint, 'a worker of the release before tells none');
+SELECT is(pg_temp.claims('w', NULL), 2::bigint, '... and is believed');
+SELECT is(claim_no, 2, '... which changes no number') FROM hansard.workers WHERE worker_id = help.id('w');
+SELECT is(help.finishes('[{"session": "x"}, {"session": "y"}, {"session": "z"}]'), 'finished finished finished', 'they are answered');
+
 -- Who may.
 SELECT help.outcomes('w', '{"session": "x", "job": true}');
 SELECT throws_ok($$SELECT help.claim('stranger')$$, 'HS503', NULL, 'a worker must be registered');
@@ -92,9 +115,9 @@ UPDATE hansard.workers SET lost_at = now() WHERE worker_id = help.id('v');
 SELECT throws_ok($$SELECT help.claim('v')$$, 'HS503', NULL, '... and not be lost');
 SELECT throws_ok($$SELECT help.claim('v', 10, '{}')$$, 'HS503', NULL, '... whatever it knows');
 SELECT help.silence('w', '16 seconds');
-SELECT is(help.claim('w'), 'x 2 1 hello', 'who was silent and not declared lost may');
+SELECT is(help.claim('w'), 'x 3 1 hello', 'who was silent and not declared lost may');
 SELECT is(help.outcomes('w', '{"session": "x", "job": true, "key": "k"}'), 'queued', 'a job is queued');
-SELECT is(help.jobs(), 'x 2 (test), x 3', '... behind the one that runs');
+SELECT is(help.jobs(), 'x 3 (test), x 4', '... behind the one that runs');
 
 SELECT * FROM finish();
 ROLLBACK;

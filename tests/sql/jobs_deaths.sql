@@ -1,6 +1,6 @@
 -- The jobs of a worker that died go back to the queue at once; one that three workers died of fails.
 BEGIN;
-SELECT plan(48);
+SELECT plan(52);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.capped('gold', NULL, 10000, 300);
@@ -78,7 +78,16 @@ SELECT is(help.finishes('{"session": "b"}'), 'finished', 'one of them is answere
 SELECT is(hansard_api.leave(help.id('y')), 0, 'the worker leaves');
 SELECT is(help.jobs(), 'a 2 (ready), live 2', '... and the other is queued');
 SELECT is(deaths::int, 0, '... which was no death') FROM hansard.jobs WHERE turn_no = 2 AND is_ready;
-SELECT is_empty($$SELECT FROM hansard.workers WHERE worker_id = help.id('y')$$, 'it is forgotten');
+SELECT is(ROW(has_left, lost_at IS NOT NULL, buried_at), ROW(true, true, NULL::timestamptz), 'it is known to have left')
+FROM hansard.workers WHERE worker_id = help.id('y');
+
+-- A claim that comes after that: found at the next look.
+UPDATE hansard.workers SET lost_at = NULL WHERE worker_id = help.id('y');
+SELECT is(help.claim('y'), 'a 2 2 next', 'its claim was under way, and is done late');
+UPDATE hansard.workers SET lost_at = clock_timestamp() WHERE worker_id = help.id('y');
+SELECT is(hansard_api.reap_workers(), 0, 'whoever looks');
+SELECT is(help.jobs(), 'a 2 (ready), live 2', '... puts back what it claimed');
+SELECT is(deaths::int, 0, '... which was no death, either') FROM hansard.jobs WHERE turn_no = 2 AND is_ready;
 
 -- The burial of the first.
 SELECT help.worker('z');
@@ -87,7 +96,7 @@ SELECT help.worker('z');
 SELECT is(hansard_api.reap_workers(), 1, 'after a while the live turn of the first is closed');
 SELECT is(help.jobs(), 'a 2 (ready), live 2 (ready)', '... and the job behind it is ready');
 SELECT is(count(*), 0::bigint, 'the dead are forgotten') FROM hansard.workers WHERE worker_id <> help.id('z');
-SELECT is(help.claim('z'), 'a 2 2 next, live 2 1 hello', 'life goes on');
+SELECT is(help.claim('z'), 'a 2 3 next, live 2 1 hello', 'life goes on');
 SELECT is(has_next, false, '... to its end') FROM help.finish('{"session": "live"}');
 
 -- A claim that comes after the death was seen: found at the next look.

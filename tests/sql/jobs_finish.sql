@@ -1,6 +1,6 @@
 -- A job ends as a live turn does, or goes back to the queue; then the next one of its conversation may be claimed.
 BEGIN;
-SELECT plan(40);
+SELECT plan(55);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.capped('gold', NULL, 10000, 300);
@@ -50,7 +50,7 @@ SELECT is(ROW(t.state::text, t.worker_id, t.attempt::int, t.finished_at), ROW('q
 SELECT is(ROW(s.jobs, s.open_turn, s.open_worker, s.unanswered), ROW(2, NULL::int, NULL::uuid, 1), 'the session has none open')
 FROM hansard.sessions s;
 SELECT is(help.counted('gold'), '2, 602, 12', 'it is held as before');
-SELECT is(deaths::int, 0, 'it was no death') FROM hansard.jobs WHERE turn_no = 3;
+SELECT is(ROW(deaths::int, failures::int), ROW(0, 0), 'it was no death, and no failure') FROM hansard.jobs WHERE turn_no = 3;
 UPDATE before SET content = help.content();
 SELECT is(help.finishes('{"caller": "gold", "state": "queued", "worker": "w", "turn": 3, "attempt": 1}'), 'finished',
           'the same once more is done already');
@@ -85,6 +85,38 @@ SELECT is(string_agg(outcome || ' ' || has_next, ', ' ORDER BY item),
 FROM help.finish('[{"session": "x"}, {"session": "y", "state": "queued"}, {"session": "live"}, {"session": "t", "worker": "v"},
                    {"session": "t"}, {"session": "z", "state": "failed"}]');
 SELECT is(help.jobs(), 'x 2 (ready), y 1 (ready), y 2, z 2 (ready)', '... each ends in its way');
+
+-- Handed back because its call failed: that is counted by itself, once for each.
+SELECT is(help.claim('w', 1), 'y 1 2 hello', 'one of them is claimed again');
+CREATE FUNCTION pg_temp.counts() RETURNS text
+LANGUAGE sql
+AS $$ SELECT concat_ws(' ', t.attempt, j.deaths, j.failures) FROM hansard.jobs j JOIN hansard.turns t USING (conversation_id, turn_no)
+      JOIN hansard.sessions s USING (conversation_id) WHERE s.session_id = 'y' AND j.turn_no = 1 $$;
+SELECT is(help.finishes('{"session": "y", "state": "queued", "error": "model_failed"}'), 'finished', 'it is handed back, for its model failed');
+SELECT is(pg_temp.counts(), '2 0 1', '... which is counted');
+SELECT is(help.finishes('{"session": "y", "worker": "w", "turn": 1, "attempt": 2, "state": "queued", "error": "model_failed"}'),
+          'finished', 'the same once more is done already');
+SELECT is(pg_temp.counts(), '2 0 1', '... and not counted again');
+SELECT is((pg_temp.turn_of('y', 1)).error_code, NULL, '... nor is it how the job ended');
+SELECT is(ROW(attempt, failures), ROW(3, 1), 'whoever claims it is told') FROM hansard_api.claim_jobs(help.id('w'), 1, 20, 65536);
+SELECT is(help.finishes('{"session": "y", "state": "queued"}'), 'finished', 'it is handed back, for no call was free');
+SELECT is(pg_temp.counts(), '3 0 1', '... which is no failure');
+SELECT help.claim('w', 1);
+SELECT help.silence('w', '13 seconds');
+SELECT is(hansard_api.reap_workers(), 0, 'its worker dies');
+SELECT is(pg_temp.counts(), '4 1 1', '... which is none, either');
+
+-- Who is told of an end.
+SELECT is(help.outcomes('v', '[{"session": "told", "job": true, "webhook": "https://hooks.example/"}, {"session": "untold", "job": true},
+                               {"session": "back", "job": true, "webhook": "https://hooks.example/"}]'),
+          'queued queued queued', 'two jobs have a webhook');
+SELECT help.claim('v');
+SELECT is(string_agg(item || ' ' || has_webhook, ', ' ORDER BY item), '1 true, 2 false, 3 false, 4 false, 5 false',
+          'whoever ends one is told that there is a message')
+FROM help.finish('[{"session": "told"}, {"session": "untold"}, {"session": "x"}, {"session": "back", "state": "queued"},
+                   {"session": "told", "worker": "v", "turn": 1, "attempt": 7}]');
+SELECT is(has_webhook, false, '... once') FROM help.finish('{"session": "told", "worker": "v", "turn": 1}');
+SELECT is(count(*), 1::bigint, '... that is due') FROM hansard.webhooks;
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Messages about jobs that have ended: due, taken, delivered, sent again, given up; and gone with what is erased.
 BEGIN;
-SELECT plan(76);
+SELECT plan(87);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.caller('ann', 'free');
@@ -93,6 +93,21 @@ SELECT is_empty('SELECT FROM pg_temp.claim()', 'a sender has its minute');
 SELECT pg_temp.pass('1 second');
 SELECT is(array_agg(attempts), '{3}', '... then somebody else sends it') FROM pg_temp.claim();
 SELECT is(pg_temp.finish(2, false), NULL, '... and the one before is not listened to');
+
+-- Given back.
+CREATE FUNCTION pg_temp.give_back(attempts integer) RETURNS void
+LANGUAGE sql
+AS $$ SELECT hansard_api.give_back_webhook(w.conversation_id, w.turn_no, give_back.attempts) FROM hansard.webhooks w $$;
+SELECT lives_ok('SELECT pg_temp.give_back(2)', 'what somebody else sends by now is not given back');
+SELECT is(attempts, 3, '... by who had it before') FROM hansard.webhooks;
+SELECT lives_ok('SELECT pg_temp.give_back(3)', 'who stops gives back what he sends');
+SELECT is(attempts, 2, '... which was no attempt') FROM hansard.webhooks;
+SELECT ok(next_at BETWEEN now() + interval '500 ms' AND clock_timestamp() + interval '500 ms', '... and is due at once') FROM hansard.webhooks;
+SELECT lives_ok('SELECT pg_temp.give_back(3)', 'told again, it changes nothing');
+SELECT is(attempts, 2, '... of the attempts') FROM hansard.webhooks;
+SELECT is(pg_temp.finish(3, true), NULL, 'he has nothing to say of it any more');
+SELECT pg_temp.pass('1 second');
+SELECT is(array_agg(attempts), '{3}', 'somebody else sends it') FROM pg_temp.claim('v');
 
 -- Given up.
 SELECT is(pg_temp.finish(3, false, NULL), 'given_up', 'a receiver who wants no more is told no more');
@@ -189,6 +204,9 @@ SELECT is(help.tries('hansard_auditor', $$SELECT hansard_api.claim_webhooks(gen_
           'auditors take none');
 SELECT is(help.tries('hansard_auditor', $$SELECT hansard_api.end_webhook(gen_random_uuid(), 1, 1, true, NULL)$$), '42501',
           '... and end none');
+SELECT is(help.tries('hansard_auditor', $$SELECT hansard_api.give_back_webhook(gen_random_uuid(), 1, 1)$$), '42501',
+          '... nor give one back');
+SELECT is(help.tries('hansard_app', $$SELECT hansard_api.give_back_webhook(gen_random_uuid(), 1, 1)$$), 'done', 'workers do');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Who is alive: heartbeats, the reaper, leaving.
 BEGIN;
-SELECT plan(32);
+SELECT plan(41);
 
 CREATE FUNCTION pg_temp.beat(worker text, name text DEFAULT '127.0.0.1:8080',
                              permits integer DEFAULT 10) RETURNS integer
@@ -66,9 +66,25 @@ SELECT set_eq('SELECT worker_id FROM hansard.workers', $$SELECT help.id('v')$$,
 SELECT help.worker('l');
 SELECT is(help.outcomes('l', '{"session": "l"}'), 'accepted', 'a turn is open');
 SELECT is(hansard_api.leave(help.id('l')), 1, 'a worker that leaves closes it');
-SELECT is_empty($$SELECT FROM hansard.workers WHERE worker_id = help.id('l')$$, '... and is forgotten');
+SELECT ok(has_left AND lost_at BETWEEN now() AND clock_timestamp() AND permits_until <= clock_timestamp() AND buried_at IS NULL,
+          '... is remembered for a while') FROM hansard.workers WHERE worker_id = help.id('l');
 SELECT is(hansard_api.leave(help.id('l')) + hansard_api.leave(help.id('stranger')), 0,
           'leaving again, or without having been there, closes nothing');
+SELECT throws_ok($$SELECT pg_temp.beat('l')$$, 'HS503', NULL, 'it cannot come back under its id');
+SELECT throws_ok($$SELECT help.outcomes('l', '{"session": "m"}')$$, 'HS503', NULL, '... nor open anything');
+SELECT ok(count(*) FILTER (WHERE has_left) = 1, 'who is declared lost has not left') FROM hansard.workers;
+
+-- What was opened all the same, by a call that was under way: its turn is closed after those 10 s, as if it had been there.
+UPDATE hansard.workers SET lost_at = NULL WHERE worker_id = help.id('l');
+SELECT is(help.outcomes('l', '{"session": "l"}'), 'accepted', 'a call that was under way opens a turn');
+UPDATE hansard.workers SET lost_at = clock_timestamp() - interval '9 seconds' WHERE worker_id = help.id('l');
+SELECT is(hansard_api.reap_workers(), 0, 'whoever looks leaves it for a while');
+SELECT help.worker('n');
+SELECT is(help.outcomes('n', '{"session": "l", "job": true}'), 'queued', 'a job waits for it');
+UPDATE hansard.workers SET lost_at = clock_timestamp() - interval '11 seconds' WHERE worker_id = help.id('l');
+SELECT is(hansard_api.reap_workers(), 1, 'then it is closed');
+SELECT is(help.jobs(), 'l 3 (ready)', '... and the job is next');
+SELECT is_empty($$SELECT FROM hansard.workers WHERE worker_id = help.id('l')$$, 'who left is forgotten');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -77,9 +77,9 @@ LANGUAGE sql
 AS $$ SELECT string_agg(outcome, ' ' ORDER BY item) FROM help.ask(worker, asks) $$;
 
 -- finish_turns: one turn or an array of them. Each has what it does not say: session 's', no caller, state completed,
--- answer 'hi there' when completed, error 'model_failed' when failed; conversation, turn, attempt and worker of the
+-- answer 'hi there' when completed, error 'model_failed' when failed (queued: none, if it is not said); conversation, turn, attempt and worker of the
 -- session's open turn.
-CREATE FUNCTION help.finish(finishes jsonb) RETURNS TABLE (item integer, outcome text, has_next boolean)
+CREATE FUNCTION help.finish(finishes jsonb) RETURNS TABLE (item integer, outcome text, has_next boolean, has_webhook boolean)
 LANGUAGE sql
 AS $$
     SELECT finished.*
@@ -94,12 +94,12 @@ AS $$
                array_agg(f ->> 'model' ORDER BY n) AS models,
                array_agg((f ->> 'prompt_tokens')::integer ORDER BY n) AS prompt_counts,
                array_agg((f ->> 'completion_tokens')::integer ORDER BY n) AS completion_counts,
-               array_agg(CASE f ->> 'state' WHEN 'failed' THEN f ->> 'error' END ORDER BY n) AS error_codes,
+               array_agg(CASE f ->> 'state' WHEN 'failed' THEN coalesce(f ->> 'error', 'model_failed')
+                                             WHEN 'queued' THEN f ->> 'error' END ORDER BY n) AS error_codes,
                array_agg((f ->> 'first_byte_ms')::integer ORDER BY n) AS first_bytes,
                array_agg((f ->> 'calls')::integer ORDER BY n) AS calls
         FROM (
-            SELECT '{"session": "s", "state": "completed", "answer": "hi there", "error": "model_failed",
-                     "calls": 1}' || e AS f, n
+            SELECT '{"session": "s", "state": "completed", "answer": "hi there", "calls": 1}' || e AS f, n
             FROM jsonb_array_elements(CASE jsonb_typeof(finishes) WHEN 'array' THEN finishes
                                       ELSE jsonb_build_array(finishes) END) WITH ORDINALITY AS e (e, n)
         ) AS told

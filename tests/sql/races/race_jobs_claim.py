@@ -160,7 +160,18 @@ def leave_waits():
     b.commit()
     assert leaving.result() == 0
     assert job_rows(session) == [(1, True, None, 0), (2, False, None, 0)]
-    assert watcher().value("SELECT count(*) FROM hansard.workers WHERE worker_id = %s", a.id) == 0
+
+
+@story("a claim is committed after its worker has left: its job goes back, and that is no death")
+def leave_then_claim():
+    a, b, session = Worker(), Worker(), new_session()
+    b.enqueue(session)
+    assert len(a.begin().claim()) == 1
+    assert Worker(a).leave() == 0
+    a.commit()
+    assert job_rows(session) == [(1, False, a.id, 0)]
+    assert b.reap() == 0
+    assert job_rows(session) == [(1, True, None, 0)]
 
 
 @story("a worker takes back what it does not know of, and the session is locked: it waits, for nobody would look again")
@@ -174,6 +185,65 @@ def lost_reply():
     (claimed,) = again.result()
     assert (claimed.turn_no, claimed.attempt) == (1, 2)
     assert job_rows(session) == [(1, False, a.id, 0), (2, False, None, 0)]
+
+
+
+@story("a claim is frozen before it gives back what it does not know, and a later one comes first: it does nothing")
+def frozen_claim():
+    a, b, c, session, other = Worker(), Worker(), Worker(), new_session(), new_session()
+    c.enqueue(session)
+    (heard,) = a.claim()
+    b.begin().enqueue(session)
+    frozen = a.start(lambda: a.claim(known=[])).waits_for(b)  # from before it heard
+    c.enqueue(other)
+    (claimed,) = Worker(a).claim(known=[heard.conversation_id], number=1)
+    b.commit()
+    assert frozen.result() == []
+    assert job_rows(session) == [(1, False, a.id, 0), (2, False, None, 0)]
+    assert job_rows(other) == [(1, False, a.id, 0)]
+    assert (heard.attempt, claimed.attempt) == (1, 1)
+    assert a.finish_all(heard, claimed) == ["finished", "finished"]
+
+
+@story("a claim is frozen before its commit: what it opened is given back by the next but one")
+def frozen_commit():
+    a, b, session = Worker(), Worker(), new_session()
+    b.enqueue(session)
+    assert len(a.begin().claim()) == 1
+    later = Worker(a)
+    assert later.claim(known=[], number=1) == []
+    a.commit()
+    assert job_rows(session) == [(1, False, a.id, 0)]
+    (claimed,) = later.claim(known=[], number=1)
+    assert (claimed.attempt, later.finish(claimed)) == (2, "finished")
+
+
+@story("a claim comes while an older one gives back what it does not know: it waits, and has the last word")
+def older_gives_back():
+    a, b, session = Worker(), Worker(), new_session()
+    later = Worker(a)
+    b.enqueue(session)
+    a.claim()
+    (claimed,) = a.begin().claim(known=[])
+    assert claimed.attempt == 2
+    pending = later.start(lambda: later.claim(known=[], number=1)).waits_for(a)
+    a.commit()
+    (last,) = pending.result()
+    assert (last.attempt, later.finish(claimed), later.finish(last)) == (3, "HS503", "finished")
+
+
+@story("a job is cancelled while its worker gives back another one: sessions are locked before workers, so neither waits for ever")
+def cancel_then_give_back():
+    a, b, session, other = Worker(), Worker(), new_session(), new_session()
+    b.enqueue(session)
+    (known,) = a.claim()
+    b.enqueue(other)
+    a.claim()
+    assert b.begin().cancel(known) == "cancelled"
+    again = a.start(lambda: a.claim(known=[known.conversation_id], number=1)).waits_for(b)
+    b.commit()
+    assert [row.attempt for row in again.result()] == [2]
+    assert (job_rows(session), job_rows(other)) == ([], [(1, False, a.id, 0)])
 
 
 run()

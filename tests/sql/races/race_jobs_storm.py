@@ -20,6 +20,7 @@ class Busy:
     def __init__(self, seed, sessions, caller):
         self._dice, self._sessions, self._caller = random.Random(seed), sessions, caller
         self._worker, self._known, self._live, self._running = Worker(), [], [], []
+        self._number = 0
         self.error = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -81,10 +82,13 @@ class Busy:
             self._worker.beat()
 
     def _forget(self):
-        """The reply to a claim is lost."""
+        """The reply to a claim is lost; then that claim is done once more."""
         if self._dice.random() < 0.3:
             self._worker.claim(2)
-            self._running = self._worker.claim(2, known=[]) if not self._running else self._running
+            if not self._running:
+                self._number += 1
+                self._running = self._worker.claim(2, known=[], number=self._number)
+                assert self._worker.claim(2, known=[], number=self._number - 1) == []
 
 
 _LOCK = threading.Lock()

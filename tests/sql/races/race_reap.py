@@ -2,7 +2,7 @@
 
 from stage.connection import watcher
 from stage.tap import run, story
-from stage.worker import Worker, is_whole, new_session, said, session_row
+from stage.worker import Worker, ask, is_whole, job_rows, new_session, said, session_row
 
 
 def is_known(worker):
@@ -152,6 +152,36 @@ def leave_then_next():
     message = next_one.start(lambda: next_one.accept(session, words="next")).waits_for(leaving)
     leaving.commit()
     assert (message.result().outcome, message.result().turn_no) == ("accepted", 2)
+
+
+
+@story("a turn is committed after its worker has left: it is closed in its time, and the job behind it goes on")
+def leave_then_commit():
+    leaving, other, new, old = Worker(), Worker(), new_session(), new_session()
+    other.turn(old)
+    leaving.begin().accept_all(ask(new), ask(old))
+    assert other.value("SELECT hansard_api.leave(%s)", leaving.id) == 0
+    leaving.commit()
+    for session in (new, old):
+        other.enqueue(session)
+        assert job_rows(session)[0][1] is False
+    assert other.reap() == 0, "whoever asked may ask again"
+    leaving.get_lost()
+    assert other.reap() == 2
+    assert not is_known(leaving)
+    assert [row.turn_no for row in other.claim()] == [2, 3]
+    assert said(new) == [(1, "failed", ["hello"]), (2, "running", ["hello"])]
+    assert is_whole(new) and is_whole(old)
+
+
+@story("a turn is committed after its worker has left: whoever repeats the question takes it over")
+def leave_then_repeat():
+    leaving, heir, session = Worker(), Worker(), new_session()
+    leaving.begin().accept(session, key="k")
+    heir.value("SELECT hansard_api.leave(%s)", leaving.id)
+    leaving.commit()
+    taken = heir.accept(session, key="k")
+    assert (taken.outcome, taken.attempt, heir.finish(taken)) == ("accepted", 2, "finished")
 
 
 run()

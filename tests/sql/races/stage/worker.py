@@ -15,7 +15,7 @@ SELECT * FROM hansard_api.accept_turns(%s::uuid, 20, 65536, %s::bigint, %s::byte
                                        %s::text[], %s::bytea[], %s::text[], %s::uuid[], %s::integer[], NULL,
                                        %s::boolean[]) ORDER BY item
 """
-_CLAIM = "SELECT * FROM hansard_api.claim_jobs(%s, %s, 20, 65536, %s::uuid[])"
+_CLAIM = "SELECT * FROM hansard_api.claim_jobs(%s, %s, 20, 65536, %s::uuid[], %s)"
 _FINISH = """
 SELECT * FROM hansard_api.finish_turns(%s::uuid[], %s::bytea[], %s::uuid[], %s::integer[], %s::integer[], %s::text[],
                                        %s::text[], %s::text[], %s::integer[], %s::integer[], %s::text[], %s::integer[],
@@ -84,9 +84,10 @@ def ask(session, key=None, words="hello", request=None, address=None, caller=Non
 
 
 class Worker(Connection):
-    def __init__(self):
+    def __init__(self, of=None):
+        """of: the worker whose other connection this is."""
         super().__init__()
-        self.id = uuid.uuid4()
+        self.id = of.id if of else uuid.uuid4()
         self.beat()
 
     def beat(self):
@@ -178,9 +179,9 @@ class Worker(Connection):
         """One job."""
         return self.accept(session, job=True, **what)
 
-    def claim(self, most=100, known=None):
+    def claim(self, most=100, known=None, number=0):
         """Rows of the jobs it got."""
-        return self.do(_CLAIM, self.id, most, known)
+        return self.do(_CLAIM, self.id, most, known, number)
 
     def cancel(self, job, caller=None):
         """Its state afterwards."""
