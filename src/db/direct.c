@@ -2,8 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "db/conn.h"
+
+#define FAILURES_MOST 10 /* one after the other; also long enough for a restart */
+#define PAUSE_S 1
 
 static void drop_notice(void *arg, const PGresult *notice)
 {
@@ -46,6 +50,16 @@ static int error_line(const PGresult *result, const char *sql)
     return line;
 }
 
+/* What passes when it is asked again: a lock, a conflict with what a standby has to replay, a restart. */
+static bool is_passing(const char *sqlstate)
+{
+    static const char *const states[] = {"40001", "40P01", "55P03", "57P01", "57P02", "57P03"};
+    for (size_t i = 0; i < COUNT_OF(states); i++)
+        if (strcmp(sqlstate, states[i]) == 0)
+            return true;
+    return false;
+}
+
 static void set_error(struct err *e, const PGconn *pg, const PGresult *result, const char *sql)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -55,6 +69,11 @@ static void set_error(struct err *e, const PGconn *pg, const PGresult *result, c
         err_set(e, ERR_DB_DOWN, "the connection was lost: %s", conn_reason(pg));
     else if (strncmp(sqlstate, "HS", 2) == 0)
         err_set(e, err_from_sqlstate(sqlstate), "%s", message);
+    else if (strcmp(sqlstate, "25006") == 0)
+        err_set(e, ERR_INTERNAL, "%s (%s); is it a standby? What writes is for the primary",
+                message, sqlstate);
+    else if (is_passing(sqlstate))
+        err_set(e, ERR_DB_DOWN, "%s (%s)", message, sqlstate);
     else if (strcmp(sqlstate, "3F000") == 0 || strcmp(sqlstate, "42883") == 0)
         err_set(e, ERR_INTERNAL, "%s (%s); is the schema up to date? See hansard migrate --status",
                 message, sqlstate);
@@ -90,4 +109,18 @@ bool direct_do(PGconn *pg, const char *sql, struct err *e)
     PGresult *result = direct_ask(pg, sql, e);
     PQclear(result);
     return result != NULL;
+}
+
+bool direct_again(PGconn **pg, const char *url, int *failures, struct err *e)
+{
+    while (err_info(e->kind)->may_repeat && ++*failures < FAILURES_MOST) {
+        if (*failures > 1)
+            nanosleep(&(struct timespec){.tv_sec = PAUSE_S}, NULL);
+        err_clear(e);
+        PQfinish(*pg);
+        *pg = direct_open(url, e);
+        if (*pg)
+            return true;
+    }
+    return false;
 }

@@ -26,6 +26,7 @@ struct stream {
 
 struct trail {
     PGconn *pg;
+    const char *url;
     struct stream streams[TRAIL_STREAMS];
 };
 
@@ -52,6 +53,7 @@ struct trail *trail_open(const char *url, struct err *e)
         return NULL;
     struct trail *t = mem_zero(sizeof *t);
     t->pg = pg;
+    t->url = url;
     return t;
 }
 
@@ -70,6 +72,12 @@ void trail_close(struct trail *t)
     forget_pages(t);
     PQfinish(t->pg);
     free(t);
+}
+
+bool trail_again(struct trail *t, int *failures, struct err *e)
+{
+    forget_pages(t);
+    return direct_again(&t->pg, t->url, failures, e);
 }
 
 /* ---- values, in binary ----------------------------------------------------------------------- */
@@ -308,6 +316,16 @@ bool trail_strays(struct trail *t, const struct uuid *only,
     }
     PQclear(r);
     return true;
+}
+
+bool trail_horizon(struct trail *t, int64_t *until_us, struct err *e)
+{
+    /* A seal is signed within the minute in which it is made. */
+    return ask_number(t,
+                      "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 9223372036854775807 ELSE"
+                      " coalesce((extract(epoch FROM pg_last_xact_replay_timestamp()"
+                      " - interval '1 minute') * 1000000)::bigint, 0) END",
+                      NULL, 0, e, until_us);
 }
 
 /* ---- seals ----------------------------------------------------------------------------------- */
