@@ -1,5 +1,6 @@
 #include "db/direct.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,10 +10,18 @@
 #define FAILURES_MOST 10 /* one after the other; also long enough for a restart */
 #define PAUSE_S 1
 
-static void drop_notice(void *arg, const PGresult *notice)
+/* Why the server has ended a connection that nobody was asking anything of: it says so at once, and libpq takes it for a
+ * notice. Of the thread's last connection. */
+static _Thread_local char last_words[200];
+
+static void keep_last_words(void *arg, const PGresult *notice)
 {
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    const char *sqlstate = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
     (void)arg;
-    (void)notice;
+    if (severity && strcmp(severity, "FATAL") == 0 && message && sqlstate)
+        snprintf(last_words, sizeof last_words, "%s (%s)", message, sqlstate);
 }
 
 PGconn *direct_open(const char *url, struct err *e)
@@ -32,7 +41,8 @@ PGconn *direct_open(const char *url, struct err *e)
         PQfinish(pg);
         return NULL;
     }
-    PQsetNoticeReceiver(pg, drop_notice, NULL);
+    last_words[0] = '\0';
+    PQsetNoticeReceiver(pg, keep_last_words, NULL);
     return pg;
 }
 
@@ -66,7 +76,8 @@ static void set_error(struct err *e, const PGconn *pg, const PGresult *result, c
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     int line = error_line(result, sql);
     if (!sqlstate || !message)
-        err_set(e, ERR_DB_DOWN, "the connection was lost: %s", conn_reason(pg));
+        err_set(e, ERR_DB_DOWN, "the connection was lost: %s",
+                *last_words ? last_words : conn_reason(pg));
     else if (strncmp(sqlstate, "HS", 2) == 0)
         err_set(e, err_from_sqlstate(sqlstate), "%s", message);
     else if (strcmp(sqlstate, "25006") == 0)

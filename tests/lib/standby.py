@@ -119,9 +119,7 @@ class Standby:
 
     def catch_up(self):
         """Returns when all that is committed on the primary can be seen here."""
-        at = self._stack.value("SELECT pg_current_wal_insert_lsn()")
-        # A commit may be in the log's buffer only: what follows takes it along.
-        self._stack.sql("SELECT pg_switch_wal()")
+        at = self._stack.value("SELECT pg_logical_emit_message(true, 'standby', '')")
         until(lambda: self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", at), seconds=30)
 
     def pause(self):
