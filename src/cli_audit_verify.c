@@ -23,7 +23,7 @@ static const char help[] =
     "Usage: hansard audit verify [--conversation ID | --after ID | --since TIME] [--seals FILE]\n\n"
     "Hashes every conversation anew and compares; then the seals. Reads HANSARD_AUDIT_URL, or else\n"
     "HANSARD_MIGRATE_URL. Prints the place of the first thing that is wrong with each conversation.\n\n"
-    "  --conversation ID   only this one, and no seals but those that hold it\n"
+    "  --conversation ID   only this one, and what seals hold of it\n"
     "  --after ID          only conversations after this one: goes on where a run has stopped\n"
     "  --since TIME        only conversations that began at that time or later\n"
     "  --seals FILE        lines of workers' logs with seals: each must be in the database as it is\n"
@@ -127,10 +127,12 @@ static void print_sum(const struct run *r)
 {
     const struct verify_counts *c = &r->counts;
     clear_line(r);
-    printf("%s: %" PRId64 " conversations, %" PRId64 " messages (%" PRId64 " erased), %" PRId64
-           " seals (%" PRId64 " not signed, %" PRId64 " signatures not checked)",
+    printf("%s: %" PRId64 " conversations, %" PRId64 " messages (%" PRId64 " erased)",
            c->broken + c->broken_seals > 0 ? "broken" : "ok", c->conversations, c->messages,
-           c->erased, c->seals, c->unsigned_seals, c->unchecked_seals);
+           c->erased);
+    if (!r->options.conversation)
+        printf(", %" PRId64 " seals (%" PRId64 " not signed, %" PRId64 " signatures not checked)",
+               c->seals, c->unsigned_seals, c->unchecked_seals);
     if (c->gone > 0)
         printf("; %" PRId64 " sealed conversations gone by retention", c->gone);
     if (c->broken + c->broken_seals > 0)

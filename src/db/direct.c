@@ -60,10 +60,11 @@ static int error_line(const PGresult *result, const char *sql)
     return line;
 }
 
-/* What passes when it is asked again: a lock, a conflict with what a standby has to replay, a restart. */
+/* What passes when it is asked again: a lock, a conflict with what a standby has to replay, a restart, a pause of ours. */
 static bool is_passing(const char *sqlstate)
 {
-    static const char *const states[] = {"40001", "40P01", "55P03", "57P01", "57P02", "57P03"};
+    static const char *const states[] = {"40001", "40P01", "55P03", "25P03",
+                                         "57P01", "57P02", "57P03", "57P05"};
     for (size_t i = 0; i < COUNT_OF(states); i++)
         if (strcmp(sqlstate, states[i]) == 0)
             return true;

@@ -89,6 +89,11 @@ def test_answers_are_right(auditor):
     assert [row[2] for row in answer(auditor, 24) if row[1] == "tier_changed"] == ["bob"]
     assert [(row[2], row[3]) for row in answer(auditor, 20) if row[2] == "alice"] == [("alice", "support-42")]
     assert [row[0] for row in answer(auditor, 26)] == ["long gone"]
+    failed = (
+        "SELECT day, round(100.0 * count(*) FILTER (WHERE state = 'failed') / count(*), 1) FROM hansard_audit.turns "
+        "WHERE day >= (now() AT TIME ZONE 'UTC')::date - 7 GROUP BY day ORDER BY day"
+    )
+    assert [(row[0], row[2]) for row in answer(auditor, 22)] == auditor(failed)
 
 
 @pytest.mark.parametrize("words, found", [("case11", 2), ("nowhere", 0)])
