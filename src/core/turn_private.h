@@ -30,8 +30,10 @@ struct turn {
     struct timer again;       /* the next question whether the conversation is free; or the end */
     enum err_kind refused_as; /* ... and as what, with which advice */
     int64_t retry_ms;
-    int32_t again_ms;    /* grows with each */
-    int64_t accepted_ms; /* monotonic */
+    int32_t again_ms; /* grows with each */
+    int64_t
+        unknown_until_ms; /* so long the database need not know us; 0: it did, when last asked */
+    int64_t accepted_ms;  /* monotonic */
     struct accept_item accept;
     struct models_call model;
     struct finish_item finish;

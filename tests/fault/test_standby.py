@@ -7,17 +7,19 @@ import re
 import secrets
 import subprocess
 import threading
+import time
 
 import psycopg2
 import pytest
 
-from lib.client import Client
+from lib.client import Client, problem
 from lib.cookbook import ASKED, QUERIES, fill_cookbook, nightly_job
 from lib.evidence import Evidence
 from lib.fill import fill
-from lib.program import HANSARD, clean_environment, hansard, settings_environment
+from lib.program import HANSARD, PATIENCE, clean_environment, hansard, settings_environment
 from lib.standby import Standby
 from lib.wait import until
+from lib.worker import Worker
 
 # Of the first row of hansard_audit.verify().
 STATUS = "SELECT status FROM hansard_audit.verify(%s) LIMIT 1"
@@ -194,11 +196,36 @@ def test_what_writes_is_for_the_primary(stack, standby, told):
     assert told in hansard("keys", "list", migrate_url=at).stdout
 
 
+def test_counters_of_limits_cannot_be_read_there(stack, standby):
+    """They are not logged, so they do not arrive; no view has them."""
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        standby.sql("SELECT FROM hansard.rate_limits")
+
+
 def test_nobody_seals_there(standby, evidence):
     evidence.fill(1, 1, age="30 seconds")
     standby.catch_up()
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
         standby.sql("SELECT hansard_api.seal(0, 0, 20000)", url=evidence.migrate_url)
+
+
+def test_a_worker_there_is_never_ready(stack, standby, logs):
+    """Nobody is left waiting: it refuses what it cannot store, and reads what there is."""
+    direct = stack.environment["HANSARD_DATABASE_URL"].replace(f":{stack.environment['POOLER_PORT']}/", ":0/")
+    lost = Worker(stack, database_url=standby.url(direct), database_timeout="500ms")
+    logs[lost.log] = True
+    lost.launch()
+    try:
+        until(lost.answers)
+        caller = Client(lost.url)
+        began = time.monotonic()
+        for refused in (caller.chat("a", "hi"), caller.queue("a", "hi")):
+            assert problem(refused) == (503, "database_unavailable")
+        assert time.monotonic() - began < 5 * PATIENCE
+        assert problem(caller.read("nobody's")) == (404, "not_found")
+        assert not lost.answers("/readyz")
+    finally:
+        assert lost.stop() == 0
 
 
 # ---- behind ------------------------------------------------------------------------------------------------------
