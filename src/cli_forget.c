@@ -120,8 +120,16 @@ int cli_audit_export(int argc, char **argv)
         return cli_misuse("audit export", "audit export takes: --user USER");
     if (!cli_config_read_direct(&c, "audit export"))
         return CLI_FAILED;
-    bool is_done = export_user(c.migrate_url, argv[2], stdout, &e);
-    int code = is_done ? CLI_OK : cli_fail("audit export", &e);
+    int64_t turns;
+    int code = CLI_OK;
+    if (!export_user(c.migrate_url, argv[2], stdout, &turns, &e)) {
+        code = cli_fail("audit export", &e);
+        if (turns > 0)
+            fprintf(stderr,
+                    "hansard: audit export: unfinished: no more than %" PRId64
+                    " turns were written\n",
+                    turns);
+    }
     config_free(&c);
     return code;
 }

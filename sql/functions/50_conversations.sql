@@ -107,8 +107,10 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
+SET enable_bitmapscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET random_page_cost = 0 -- what counts is how many rows are looked at: only the owner's, not those that lie together
 AS $$
 DECLARE
     owner   uuid;
@@ -163,8 +165,10 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
+SET enable_bitmapscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET random_page_cost = 0 -- what counts is how many rows are looked at: only the owner's, not those that lie together
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -103,6 +103,19 @@ static void on_accept_late(struct accept_item *item)
     turn_answer(t, &reply);
 }
 
+/* The database does not know this worker. Its next heartbeat tells it, unless that is not taken: by a standby. */
+static void on_unknown_worker(struct turn *t)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (t->unknown_until_ms == 0)
+        t->unknown_until_ms = now_ms + t->core->config->database_timeout;
+    if (now_ms < t->unknown_until_ms)
+        ask_later(t);
+    else
+        refuse_for(t, ERR_DB_DOWN,
+                   t->is_uncertain ? unknown_detail : "the database takes no heartbeat");
+}
+
 static void on_accept_done(struct accept_item *item)
 {
     struct turn *t = CONTAINER_OF(item, struct turn, accept);
@@ -124,12 +137,13 @@ static void on_accept_done(struct accept_item *item)
         break;
     case ACCEPT_WAITING:
         t->is_paid = false;
+        t->unknown_until_ms = 0;
         ask_later(t);
         break;
     case ACCEPT_REFUSED:
         t->is_uncertain = t->is_uncertain || item->sent;
         if (item->err.kind == ERR_WORKER_LOST)
-            ask_later(t);
+            on_unknown_worker(t);
         else
             turn_refuse(t, &item->err);
         break;

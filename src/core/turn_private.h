@@ -30,9 +30,10 @@ struct turn {
     struct timer again;       /* the next question whether the conversation is free; or the end */
     enum err_kind refused_as; /* ... and as what, with which advice */
     int64_t retry_ms;
-    int32_t again_ms;    /* grows with each */
-    int64_t accepted_ms; /* monotonic */
-    int failures;        /* a claimed job's: for which it was handed back before */
+    int32_t again_ms;         /* grows with each */
+    int64_t unknown_until_ms; /* till then the database need not know us; 0: it did when asked */
+    int64_t accepted_ms;      /* monotonic */
+    int failures;             /* a claimed job's: for which it was handed back before */
     struct accept_item accept;
     struct models_call model;
     struct finish_item finish;

@@ -329,25 +329,32 @@ struct walk {
     struct trail *trail;
     const struct verify_watch *watch;
     struct verify_counts *counts;
+    struct trail_range rest;
+    struct uuid at; /* the last one that is done with */
+    int failures;   /* since then */
     struct buf turns;
 };
 
 /* One snapshot long. is_whole: the end was reached. */
-static bool walk_a_while(struct walk *w, struct uuid *at, bool *is_whole, struct err *e)
+static bool walk_a_while(struct walk *w, bool *is_whole, struct err *e)
 {
     int64_t until_ms = clock_mono_ms() + SNAPSHOT_MS;
+    if (!trail_begin(w->trail, &w->rest, e))
+        return false;
     while (!*w->watch->is_stopped && clock_mono_ms() < until_ms) {
-        *is_whole = !next_id(w->trail, at);
+        struct look look = {.trail = w->trail, .turns = &w->turns, .class = FOUND_NOTHING};
+        *is_whole = !next_id(w->trail, &look.id);
         if (*is_whole)
-            return true;
+            break;
         buf_reset(&w->turns);
-        struct look look = {
-            .trail = w->trail, .id = *at, .turns = &w->turns, .class = FOUND_NOTHING};
         if (!look_at_conversation(&look, e))
             return false;
         count(&look, w->watch, w->counts);
+        w->at = look.id;
+        w->rest.after = &w->at;
+        w->failures = 0;
     }
-    return true;
+    return trail_end(w->trail, e);
 }
 
 static void found_stray(void *arg, const struct uuid *id)
@@ -362,18 +369,19 @@ bool verify_conversations(struct trail *t, const struct trail_range *range,
                           const struct verify_watch *watch, struct verify_counts *counts,
                           struct err *e)
 {
-    struct walk w = {.trail = t, .watch = watch, .counts = counts};
-    struct trail_range rest = *range;
-    struct uuid at;
+    struct walk w = {.trail = t, .watch = watch, .counts = counts, .rest = *range};
     bool is_whole = false, ok = true;
     buf_init(&w.turns, TURNS_MOST);
     while (ok && !is_whole && !*watch->is_stopped) {
-        ok = trail_begin(t, &rest, e) && walk_a_while(&w, &at, &is_whole, e) && trail_end(t, e);
-        is_whole = is_whole || range->only;
-        rest.after = &at;
+        ok = walk_a_while(&w, &is_whole, e);
+        is_whole = is_whole || (range->only && w.rest.after);
+        ok = ok || trail_again(t, &w.failures, e);
     }
-    if (ok && is_whole && (!range->only || counts->conversations == 0))
-        ok = trail_strays(t, range, found_stray, &w, e);
+    while (ok && is_whole && (!range->only || counts->conversations == 0)) {
+        if (trail_strays(t, range, found_stray, &w, e))
+            break;
+        ok = trail_again(t, &w.failures, e);
+    }
     buf_fini(&w.turns);
     return ok;
 }

@@ -25,6 +25,7 @@ struct verify_finding {
 struct verify_counts {
     int64_t conversations, messages, erased, gone, broken;
     int64_t seals, unsigned_seals, unchecked_seals, broken_seals;
+    int64_t newer_seals; /* kept ones that a standby need not have yet */
 };
 
 struct verify_watch {
@@ -46,6 +47,7 @@ struct verify_kept {
     size_t count;
     struct seal_key *const *keys;
     size_t keys_count;
+    int64_t until_us; /* what was sealed until then has to be there */
 };
 MUST_USE bool verify_seals(struct trail *t, const struct verify_kept *kept,
                            const struct verify_watch *watch, struct verify_counts *counts,

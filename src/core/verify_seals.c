@@ -43,8 +43,15 @@ static const char *signature_problem(const struct seal *s, const struct verify_k
     return NULL;
 }
 
+/* A seal of the file that a standby need not have yet, or not its signature. */
+static bool is_newer(const struct seal *k, const struct verify_kept *kept)
+{
+    return k->sealed_us > kept->until_us;
+}
+
 /* Against those of the file with numbers below or equal; at: the first that was not looked at. */
-static const char *kept_problem(const struct seal *s, const struct verify_kept *kept, size_t *at)
+static const char *kept_problem(const struct seal *s, const struct verify_kept *kept, size_t *at,
+                                struct verify_counts *counts)
 {
     const char *problem = NULL;
     for (; *at < kept->count && kept->seals[*at].no == s->no; (*at)++) {
@@ -56,6 +63,8 @@ static const char *kept_problem(const struct seal *s, const struct verify_kept *
             problem = "not the seal that the file holds";
         else if (k->is_signed && kept->keys_count > 0 && !is_signed_well(k, kept))
             problem = "the file's signature does not fit";
+        else if (k->is_signed && !s->is_signed && is_newer(k, kept))
+            counts->newer_seals++;
         else if (k->is_signed && !s->is_signed)
             problem = "signature missing, which the file holds";
     }
@@ -73,8 +82,33 @@ static void report_seal(int64_t no, const char *problem, const struct verify_wat
 static void report_missing(int64_t below, const struct verify_kept *kept, size_t *at,
                            const struct verify_watch *watch, struct verify_counts *counts)
 {
-    for (; *at < kept->count && kept->seals[*at].no < below; (*at)++)
-        report_seal(kept->seals[*at].no, "missing, though the file holds it", watch, counts);
+    for (; *at < kept->count && kept->seals[*at].no < below; (*at)++) {
+        if (below == INT64_MAX && is_newer(&kept->seals[*at], kept))
+            counts->newer_seals++;
+        else
+            report_seal(kept->seals[*at].no, "missing, though the file holds it", watch, counts);
+    }
+}
+
+/* The next one after a number, and the root over its heads. */
+static bool next_seal(struct trail *t, int64_t after, struct seal *s, struct trail_root *root,
+                      bool *found, struct err *e)
+{
+    int failures = 0;
+    while (!trail_seal(t, after, s, found, e) ||
+           (*found && !trail_seal_root(t, s->no, s->heads, root, e)))
+        if (!trail_again(t, &failures, e))
+            return false;
+    return true;
+}
+
+static bool lost_seal(struct trail *t, int64_t *lost, struct err *e)
+{
+    int failures = 0;
+    while (!trail_lost_seal(t, lost, e))
+        if (!trail_again(t, &failures, e))
+            return false;
+    return true;
 }
 
 bool verify_seals(struct trail *t, const struct verify_kept *kept, const struct verify_watch *watch,
@@ -85,17 +119,15 @@ bool verify_seals(struct trail *t, const struct verify_kept *kept, const struct 
     size_t at = 0;
     bool found = true;
     while (!*watch->is_stopped) {
-        if (!trail_seal(t, before.no, &s, &found, e))
+        if (!next_seal(t, before.no, &s, &root, &found, e))
             return false;
         if (!found)
             break;
-        if (!trail_seal_root(t, s.no, s.heads, &root, e))
-            return false;
         counts->seals++;
         report_missing(s.no, kept, &at, watch, counts);
         const char *problem = seal_problem(&s, &before, &root);
         const char *signature = signature_problem(&s, kept, counts);
-        const char *other = kept_problem(&s, kept, &at);
+        const char *other = kept_problem(&s, kept, &at, counts);
         problem = problem ? problem : signature ? signature : other;
         if (problem)
             report_seal(s.no, problem, watch, counts);
@@ -105,7 +137,7 @@ bool verify_seals(struct trail *t, const struct verify_kept *kept, const struct 
         return true; /* stopped */
     report_missing(INT64_MAX, kept, &at, watch, counts);
     int64_t lost;
-    if (!trail_lost_seal(t, &lost, e))
+    if (!lost_seal(t, &lost, e))
         return false;
     if (lost > before.no)
         report_seal(lost, "seal missing", watch, counts);

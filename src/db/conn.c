@@ -58,6 +58,7 @@ const char *conn_reason(const PGconn *pg)
         {"No such file", "no such socket"},
         {"SSL", "TLS"},
         {"certificate", "TLS"},
+        {"conflict with recovery", "conflict with recovery"}, /* of a standby */
         {"closed the connection", "closed"},
     };
     const char *text = PQerrorMessage(pg);

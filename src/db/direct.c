@@ -1,14 +1,27 @@
 #include "db/direct.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "db/conn.h"
 
-static void drop_notice(void *arg, const PGresult *notice)
+#define FAILURES_MOST 10 /* one after the other; also long enough for a restart */
+#define PAUSE_S 1
+
+/* Why the server has ended a connection that nobody was asking anything of: it says so at once, and libpq takes it for a
+ * notice. Of the thread's last connection. */
+static _Thread_local char last_words[200];
+
+static void keep_last_words(void *arg, const PGresult *notice)
 {
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    const char *sqlstate = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
     (void)arg;
-    (void)notice;
+    if (severity && strcmp(severity, "FATAL") == 0 && message && sqlstate)
+        snprintf(last_words, sizeof last_words, "%s (%s)", message, sqlstate);
 }
 
 PGconn *direct_open(const char *url, struct err *e)
@@ -28,7 +41,8 @@ PGconn *direct_open(const char *url, struct err *e)
         PQfinish(pg);
         return NULL;
     }
-    PQsetNoticeReceiver(pg, drop_notice, NULL);
+    last_words[0] = '\0';
+    PQsetNoticeReceiver(pg, keep_last_words, NULL);
     return pg;
 }
 
@@ -46,15 +60,32 @@ static int error_line(const PGresult *result, const char *sql)
     return line;
 }
 
+/* What passes when it is asked again: a lock, a conflict with what a standby has to replay, a restart, a pause of ours. */
+static bool is_passing(const char *sqlstate)
+{
+    static const char *const states[] = {"40001", "40P01", "55P03", "25P03",
+                                         "57P01", "57P02", "57P03", "57P05"};
+    for (size_t i = 0; i < COUNT_OF(states); i++)
+        if (strcmp(sqlstate, states[i]) == 0)
+            return true;
+    return false;
+}
+
 static void set_error(struct err *e, const PGconn *pg, const PGresult *result, const char *sql)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     int line = error_line(result, sql);
     if (!sqlstate || !message)
-        err_set(e, ERR_DB_DOWN, "the connection was lost: %s", conn_reason(pg));
+        err_set(e, ERR_DB_DOWN, "the connection was lost: %s",
+                *last_words ? last_words : conn_reason(pg));
     else if (strncmp(sqlstate, "HS", 2) == 0)
         err_set(e, err_from_sqlstate(sqlstate), "%s", message);
+    else if (strcmp(sqlstate, "25006") == 0)
+        err_set(e, ERR_INTERNAL, "%s (%s); is it a standby? What writes is for the primary",
+                message, sqlstate);
+    else if (is_passing(sqlstate))
+        err_set(e, ERR_DB_DOWN, "%s (%s)", message, sqlstate);
     else if (strcmp(sqlstate, "3F000") == 0 || strcmp(sqlstate, "42883") == 0)
         err_set(e, ERR_INTERNAL, "%s (%s); is the schema up to date? See hansard migrate --status",
                 message, sqlstate);
@@ -90,4 +121,18 @@ bool direct_do(PGconn *pg, const char *sql, struct err *e)
     PGresult *result = direct_ask(pg, sql, e);
     PQclear(result);
     return result != NULL;
+}
+
+bool direct_again(PGconn **pg, const char *url, int *failures, struct err *e)
+{
+    while (err_info(e->kind)->may_repeat && ++*failures < FAILURES_MOST) {
+        if (*failures > 1)
+            nanosleep(&(struct timespec){.tv_sec = PAUSE_S}, NULL);
+        err_clear(e);
+        PQfinish(*pg);
+        *pg = direct_open(url, e);
+        if (*pg)
+            return true;
+    }
+    return false;
 }

@@ -1,6 +1,7 @@
 /* direct — a blocking connection to PostgreSQL itself, for the operator's commands.
  *
- * Does:      connects, runs statements, turns failures into errors an operator can read.
+ * Does:      connects, runs statements, turns failures into errors an operator can read; connects anew after one that
+ *            passes, for those who only read.
  * Does not:  go through a pooler, or put the URL's words into an error.
  * Threads:   the caller's; blocks.
  * Owns:      nothing; results and connection are the caller's.
@@ -18,3 +19,6 @@ MUST_USE PGresult *direct_ask(PGconn *pg, const char *sql, struct err *e);
 MUST_USE PGresult *direct_ask_with(PGconn *pg, const char *sql, const char *const *params,
                                    size_t count, struct err *e);
 MUST_USE bool direct_do(PGconn *pg, const char *sql, struct err *e);
+/* After a failure: may the same be asked again? Then the connection is a new one, and e is clear. false: it is no failure
+ * that passes, or it did not pass; e says which. failures: begins at 0, and back to 0 whenever something was read. */
+MUST_USE bool direct_again(PGconn **pg, const char *url, int *failures, struct err *e);

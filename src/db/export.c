@@ -32,33 +32,37 @@ static bool write_page(const PGresult *page, FILE *out, struct err *e)
     return true;
 }
 
-/* rows: how many there were; 0 is the end. */
-static bool export_page(PGconn *pg, const char *user, struct place *at, FILE *out, int *rows,
-                        struct err *e)
+static bool take_page(const PGresult *page, struct place *at, FILE *out, struct err *e)
 {
-    PGresult *page = ask(pg, user, at, e);
-    if (!page)
-        return false;
-    *rows = PQntuples(page);
-    bool is_written = write_page(page, out, e);
-    if (*rows > 0) {
-        snprintf(at->conversation, sizeof at->conversation, "%s", PQgetvalue(page, *rows - 1, 0));
-        snprintf(at->turn, sizeof at->turn, "%s", PQgetvalue(page, *rows - 1, 1));
-    }
-    PQclear(page);
-    return is_written;
+    int last = PQntuples(page) - 1;
+    if (last < 0)
+        return true;
+    snprintf(at->conversation, sizeof at->conversation, "%s", PQgetvalue(page, last, 0));
+    snprintf(at->turn, sizeof at->turn, "%s", PQgetvalue(page, last, 1));
+    return write_page(page, out, e);
 }
 
-bool export_user(const char *url, const char *user, FILE *out, struct err *e)
+bool export_user(const char *url, const char *user, FILE *out, int64_t *turns, struct err *e)
 {
     struct place at = {.conversation = "00000000-0000-0000-0000-000000000000", .turn = "0"};
-    int rows = 1;
+    int failures = 0;
+    bool is_fine, is_whole = false;
+    *turns = 0;
     PGconn *pg = direct_open(url, e);
     if (!pg)
         return false;
-    bool is_fine = true;
-    while (is_fine && rows > 0)
-        is_fine = export_page(pg, user, &at, out, &rows, e);
+    do {
+        PGresult *page = ask(pg, user, &at, e);
+        if (page) {
+            failures = 0;
+            is_fine = take_page(page, &at, out, e);
+            is_whole = PQntuples(page) == 0;
+            *turns += PQntuples(page);
+            PQclear(page);
+        } else {
+            is_fine = direct_again(&pg, url, &failures, e);
+        }
+    } while (is_fine && !is_whole);
     PQfinish(pg);
     return is_fine;
 }

@@ -30,6 +30,7 @@ struct month {
 
 struct trail {
     PGconn *pg;
+    const char *url;
     struct stream streams[TRAIL_STREAMS];
     struct trail_sealed sealed;
     struct month *dropped; /* by retention */
@@ -59,6 +60,7 @@ struct trail *trail_open(const char *url, struct err *e)
         return NULL;
     struct trail *t = mem_zero(sizeof *t);
     t->pg = pg;
+    t->url = url;
     return t;
 }
 
@@ -78,6 +80,12 @@ void trail_close(struct trail *t)
     PQfinish(t->pg);
     free(t->dropped);
     free(t);
+}
+
+bool trail_again(struct trail *t, int *failures, struct err *e)
+{
+    forget_pages(t);
+    return direct_again(&t->pg, t->url, failures, e);
 }
 
 /* ---- values, in binary ----------------------------------------------------------------------- */
@@ -371,6 +379,16 @@ bool trail_strays(struct trail *t, const struct trail_range *range,
     }
     PQclear(r);
     return true;
+}
+
+bool trail_horizon(struct trail *t, int64_t *until_us, struct err *e)
+{
+    /* A seal is signed within the minute in which it is made. */
+    return ask_number(t,
+                      "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 9223372036854775807 ELSE"
+                      " coalesce((extract(epoch FROM pg_last_xact_replay_timestamp()"
+                      " - interval '1 minute') * 1000000)::bigint, 0) END",
+                      NULL, 0, e, until_us);
 }
 
 /* ---- seals ----------------------------------------------------------------------------------- */

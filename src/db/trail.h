@@ -4,7 +4,7 @@
  *            conversation; seals; over a direct connection, as the auditor, also on a hot standby.
  * Does not:  check anything, or hold more than a page of each stream.
  * Threads:   the caller's; blocks.
- * Owns:      connection and pages; rows given out are valid until trail_step of the same stream.
+ * Owns:      connection and pages, not the URL; rows given out are valid until trail_step of the same stream.
  */
 #pragma once
 
@@ -50,6 +50,8 @@ struct trail_sealed {
 
 MUST_USE struct trail *trail_open(const char *url, struct err *e);
 void trail_close(struct trail *t);
+/* As direct_again: what failed may be begun anew. */
+MUST_USE bool trail_again(struct trail *t, int *failures, struct err *e);
 
 /* Which conversations. All NULL: all. */
 struct trail_range {
@@ -77,6 +79,10 @@ MUST_USE bool trail_strays(struct trail *t, const struct trail_range *range,
 MUST_USE bool trail_estimate(struct trail *t, int64_t *messages, struct err *e);
 /* Least id a conversation that began at this time can have. The time is PostgreSQL's to read. */
 MUST_USE bool trail_floor(struct trail *t, const char *time, struct uuid *out, struct err *e);
+
+/* Time until which all that was committed can surely be read here, in µs: on a standby, a minute before the newest
+ * that it has replayed. INT64_MAX: it is no standby. */
+MUST_USE bool trail_horizon(struct trail *t, int64_t *until_us, struct err *e);
 
 /* The next seal after a number; found: there is one. Its root is as stored. */
 MUST_USE bool trail_seal(struct trail *t, int64_t after, struct seal *out, bool *found,

@@ -1,25 +1,15 @@
 """The cookbook in docs/audit.md: each query runs as hansard_auditor, on data that bench/audit_*.sql makes, and finds some."""
 
-import datetime
 import re
 import secrets
 
 import psycopg2
 import pytest
 
+from lib.cookbook import ASKED, QUERIES, TEXT, fill_cookbook, months, nightly_job
 from lib.program import ROOT, hansard
 
 PASSWORD = secrets.token_hex(16)
-QUERIES = re.findall(
-    r"^(\d+)\. (.+?)\n\n```sql\n(.+?);\n```$", (ROOT / "docs" / "audit.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-)
-ASKED = [number for number, _, _ in QUERIES]
-
-
-def months():
-    """The first days of the month before this and of this one, and conversations for each: the smaller half is old."""
-    first = datetime.datetime.now(datetime.timezone.utc).date().replace(day=1)
-    return [((first - datetime.timedelta(days=1)).replace(day=1), 100), (first, 400)]
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +18,7 @@ def database(stack):
     stack.sql(f"CREATE DATABASE {name}")
     assert hansard("migrate", migrate_url=stack.migrate_url(name)).returncode == 0
 
-    def run(script, **values):
-        variables = [word for pair in values.items() for word in ("-v", "{}={}".format(*pair))]
-        stack.do("psql", "-X", "-q", "-d", name, "-o", "/dev/null", *variables, "-f", str(ROOT / "bench" / script))
-
-    run("audit_base.sql", callers=20)
-    first = 0
-    for month, conversations in months():
-        run("audit_seed.sql", month=month, conversations=conversations, first=first, seed=0.1)
-        first += conversations
-    run("audit_story.sql")
+    fill_cookbook(stack, name)
     stack.sql(f"ALTER ROLE hansard_auditor PASSWORD '{PASSWORD}'")
     yield name
     stack.sql("ALTER ROLE hansard_auditor PASSWORD NULL")
@@ -64,8 +45,7 @@ def auditor(stack, database):
 def test_cookbook_is_whole():
     assert ASKED == [str(number) for number in range(1, len(ASKED) + 1)]
     assert len(ASKED) >= 20
-    text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
-    assert text.count("```sql") == len(ASKED), "a query that no test runs"
+    assert TEXT.count("```sql") == len(ASKED), "a query that no test runs"
 
 
 def test_all_events_are_told_of(stack):
@@ -75,8 +55,7 @@ def test_all_events_are_told_of(stack):
     kinds = {noted or inserted for noted, inserted in written}
     assert {"key_added", "limit_reached", "conversation_erased", "retention_applied", "webhook_given_up"} <= kinds
     assert functions.count("INTO hansard.audit_events") == 4, "an event that this test does not know"
-    text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
-    (section,) = re.findall(r"^## Events\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    (section,) = re.findall(r"^## Events\n(.*?)^## ", TEXT, re.DOTALL | re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE)))) == kinds
     for relation in ("hansard.audit_events", "hansard_audit.events"):
         comment = stack.value(
@@ -110,6 +89,11 @@ def test_answers_are_right(auditor):
     assert [row[2] for row in answer(auditor, 24) if row[1] == "tier_changed"] == ["bob"]
     assert [(row[2], row[3]) for row in answer(auditor, 20) if row[2] == "alice"] == [("alice", "support-42")]
     assert [row[0] for row in answer(auditor, 26)] == ["long gone"]
+    failed = (
+        "SELECT day, round(100.0 * count(*) FILTER (WHERE state = 'failed') / count(*), 1) FROM hansard_audit.turns "
+        "WHERE day >= (now() AT TIME ZONE 'UTC')::date - 7 GROUP BY day ORDER BY day"
+    )
+    assert [(row[0], row[2]) for row in answer(auditor, 22)] == auditor(failed)
 
 
 @pytest.mark.parametrize("words, found", [("case11", 2), ("nowhere", 0)])
@@ -118,17 +102,9 @@ def test_search_with_and_without_indexes(stack, database, auditor, words, found)
     search = "SELECT conversation_id, turn_no, position FROM hansard_audit.search(%s, '-infinity')"
     before = auditor(search, words)
     assert len(before) == found
-    (job,) = re.findall(r"^psql \"\$HANSARD_MIGRATE_URL\".*?<<'SQL'\n(.*?)^SQL$", (ROOT / "docs" / "audit.md").read_text(), re.DOTALL | re.MULTILINE)
-    stack.do("psql", "-X", "-q", "-d", database, "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-c", "SELECT 1", "-f", job_file(stack, job))
+    nightly_job(stack, database)
     assert auditor(search, words) == before
     assert stack.sql("SELECT hansard_admin.word_index_statements()", database=database) == []
-
-
-def job_file(stack, job):
-    path = f"{stack.folder}/nightly.sql"
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(job)
-    return path
 
 
 def test_since_leaves_out_no_conversation_of_its_time(auditor):

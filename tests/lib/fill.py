@@ -6,10 +6,10 @@ SELECT n, hansard.uuid_v7(clock_timestamp() + n * interval '1 ms') AS id, 'fille
        date_trunc('milliseconds', clock_timestamp()) - %(age)s::interval + n * %(every)s::interval AS begun,
        NULL::bytea AS session_key, NULL::bytea AS head
 FROM generate_series(1, %(conversations)s) AS n;
-UPDATE filled SET session_key = hansard.session_key(NULL, session_id);
+UPDATE filled SET session_key = hansard.session_key(%(owner)s::uuid, session_id);
 UPDATE filled SET head = hansard.chain_start(id, session_key, begun);
-INSERT INTO hansard.conversations (conversation_id, session_key, session_id, created_at)
-SELECT id, session_key, session_id, begun FROM filled;
+INSERT INTO hansard.conversations (conversation_id, session_key, user_id, session_id, created_at)
+SELECT id, session_key, %(owner)s::uuid, session_id, begun FROM filled;
 DO $$
 DECLARE
     turns integer := %(turns)s;
@@ -50,10 +50,10 @@ SELECT array_agg(id::text ORDER BY id) AS ids FROM filled
 """
 
 
-def fill(connection, conversations, turns, age="1 hour", every="1 ms", prefix=""):
+def fill(connection, conversations, turns, age="1 hour", every="1 ms", prefix="", owner=None):
     """So many conversations of so many turns, every fifth of which failed; gives their ids in order. The last session of
-    each is its own; nobody else may write meanwhile."""
-    values = {"conversations": conversations, "turns": turns, "age": age, "every": every, "prefix": prefix}
+    each is its own; nobody else may write meanwhile. owner: a user's id."""
+    values = {"conversations": conversations, "turns": turns, "age": age, "every": every, "prefix": prefix, "owner": owner}
     with connection.cursor() as cursor:
         cursor.execute(FILL, values)
         return cursor.fetchone()[0]
