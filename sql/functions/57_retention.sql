@@ -153,30 +153,30 @@ COMMENT ON FUNCTION hansard.blank_past(hansard.retention_walk, uuid[], bytea[], 
     'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), closes those of '
     'which nothing is left, and notes how much that was. The walk remembers the oldest words that are left.';
 
-CREATE OR REPLACE FUNCTION hansard.blank_addresses(after_id uuid, since timestamptz) RETURNS uuid
+DROP FUNCTION IF EXISTS hansard.blank_addresses(uuid, timestamptz);
+
+CREATE OR REPLACE FUNCTION hansard.blank_addresses(after_id uuid, since timestamptz, most integer,
+                                                   OUT last_id uuid, OUT is_full boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    last_id uuid;
 BEGIN
     WITH past AS (
         SELECT e.event_id FROM hansard.audit_events e
         WHERE e.event_id > after_id AND e.event_id < hansard.uuid_floor(greatest(since, timestamptz 'epoch'))
         ORDER BY e.event_id
-        LIMIT 5000
+        LIMIT most
     ), blanked AS (
         UPDATE hansard.audit_events e SET detail = e.detail - 'address'
         FROM past p
         WHERE e.event_id = p.event_id AND e.kind = 'limit_reached' AND e.user_id IS NULL
     )
-    SELECT max(p.event_id::text)::uuid INTO last_id FROM past p;
-    RETURN coalesce(last_id, after_id);
+    SELECT coalesce(max(p.event_id::text)::uuid, after_id), count(*) = most INTO last_id, is_full FROM past p;
 END
 $$;
-COMMENT ON FUNCTION hansard.blank_addresses(uuid, timestamptz) IS
-    'Takes the addresses of callers without a key out of the next 5000 events after one that happened before the time; '
-    'the last of these.';
+COMMENT ON FUNCTION hansard.blank_addresses(uuid, timestamptz, integer) IS
+    'Takes the addresses of callers without a key out of the next events after one, so many at most, that happened before '
+    'the time; the last of these, and whether there may be more.';
 
 CREATE OR REPLACE FUNCTION hansard.walk_on(walk hansard.retention_walk, at timestamptz, newest timestamptz)
 RETURNS hansard.retention_walk
@@ -276,6 +276,7 @@ DECLARE
     ahead  hansard.retention_walk;
     newest timestamptz := (SELECT max(hansard.kept_since(t.tier, keep, at)) FROM hansard.tiers t);
     state  integer := 1;
+    events record;
 BEGIN
     IF keep_ms IS NULL OR keep_ms < 0 OR most IS NULL OR most < 1 THEN
         RAISE EXCEPTION 'not a time to keep words for, or no number of conversations' USING ERRCODE = 'HS400';
@@ -283,6 +284,14 @@ BEGIN
     SELECT * INTO walk FROM hansard.retention_walk FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN NULL;
+    END IF;
+    -- Who holds a worker's password can ask for anything: what was asked for first is the least, until an operator says
+    -- otherwise.
+    walk.shortest := coalesce(walk.shortest, keep);
+    IF keep <> walk.shortest AND keep <> interval '0' AND (walk.shortest = interval '0' OR keep < walk.shortest) THEN
+        RAISE EXCEPTION 'HANSARD_RETENTION is %, and hansard.retention_walk allows nothing shorter than %',
+            justify_hours(keep), CASE WHEN walk.shortest = interval '0' THEN 'for ever' ELSE justify_hours(walk.shortest)::text END
+            USING ERRCODE = 'HS400';
     END IF;
     IF walk.ended_at > at - interval '45 minutes' AND walk.ended_at <= at THEN
         RETURN ARRAY[0, coalesce(extract(epoch FROM at - walk.oldest_at), -1)];
@@ -294,7 +303,7 @@ BEGIN
         walk.month := NULL;
         walk.after_id := '00000000-0000-0000-0000-000000000000';
         walk := hansard.walk_on(walk, at, newest);
-    ELSE
+    ELSIF walk.month IS NOT NULL THEN
         ahead := hansard.walk_step(walk, keep, at, most);
         IF ahead.is_walk THEN
             walk := ahead;
@@ -310,14 +319,18 @@ BEGIN
     END IF;
     IF walk.month IS NULL THEN
         walk.oldest_at := least(walk.oldest_at, hansard.oldest_words(walk.after_id));
-        walk.events_after := hansard.blank_addresses(walk.events_after, hansard.kept_since('anonymous', keep, at));
-        walk.ended_at := at;
-        state := 0;
+        events := hansard.blank_addresses(walk.events_after, hansard.kept_since('anonymous', keep, at), most * 25);
+        walk.events_after := events.last_id;
+        IF NOT events.is_full THEN
+            walk.ended_at := at;
+            state := 0;
+        END IF;
     END IF;
     UPDATE hansard.retention_walk w
     SET began_at = walk.began_at, ended_at = walk.ended_at, month = walk.month, is_mixed = walk.is_mixed,
         after_id = walk.after_id, conversations = walk.conversations, turns = walk.turns, messages = walk.messages,
-        heads_hash = walk.heads_hash, oldest_at = walk.oldest_at, events_after = walk.events_after;
+        heads_hash = walk.heads_hash, oldest_at = walk.oldest_at, events_after = walk.events_after,
+        shortest = walk.shortest;
     RETURN ARRAY[state, CASE state WHEN 0 THEN coalesce(extract(epoch FROM at - walk.oldest_at), -1) END];
 END
 $$;
@@ -325,7 +338,8 @@ COMMENT ON FUNCTION hansard_api.apply_retention(bigint, integer) IS
     'One step of the hourly walk that drops and blanks what is past its retention. Arguments: the general retention in '
     'ms (0: for ever), and how many conversations a step looks at. What is to be done next: 0, to come again in an hour '
     '(then also the age of the oldest words in seconds; -1: there are none); 1, to go on; 2, to go on a little later, '
-    'for the tables were busy. NULL: somebody else is at it.';
+    'for the tables were busy. NULL: somebody else is at it. HS400: the retention is shorter than the least allowed, which '
+    'is hansard.retention_walk.shortest.';
 GRANT EXECUTE ON FUNCTION hansard_api.apply_retention(bigint, integer) TO hansard_app;
 
 RESET ROLE;

@@ -31,9 +31,10 @@ BEGIN
         FROM hansard.audit_events e WHERE e.kind = 'scrubbed' GROUP BY 1
     )
     SELECT g.month,
-           CASE g.month WHEN 'all' THEN 'hansard.sessions, hansard.users, hansard.rate_limits, hansard.audit_events'
-                        ELSE format('hansard.%I, hansard.%I, hansard.%I', 'messages_' || g.month, 'turns_' || g.month,
-                                    'conversations_' || g.month) END,
+           (SELECT string_agg(DISTINCT format('hansard.%I', CASE g.month WHEN 'all' THEN o.table_name
+                                                                 ELSE o.table_name || '_' || g.month END), ', ')
+            FROM hansard.callers_own() o
+            WHERE (g.month = 'all') = (o.table_name NOT IN ('conversations', 'turns', 'messages'))),
            clock_timestamp()::text
     FROM gone g
     LEFT JOIN scrubbed s ON s.month = g.month
@@ -46,6 +47,19 @@ $$;
 COMMENT ON FUNCTION hansard_admin.list_unscrubbed() IS
     'Months from whose tables something was erased or blanked since they were last rewritten, the tables, and the time '
     'of this look; month "all": the tables that have no months.';
+
+CREATE OR REPLACE FUNCTION hansard_admin.count_samples() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*)
+    FROM pg_stats s
+    JOIN pg_class c ON c.relnamespace = 'hansard'::regnamespace AND c.relname = s.tablename
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = s.attname AND a.attstattarget = 0
+    WHERE s.schemaname = 'hansard'
+$$;
+COMMENT ON FUNCTION hansard_admin.count_samples() IS
+    'Columns, and expressions of indexes, of which ANALYZE keeps samples though it is told not to: from before it was told.';
 
 CREATE OR REPLACE FUNCTION hansard_admin.note_scrub(month text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

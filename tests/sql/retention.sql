@@ -1,6 +1,6 @@
 -- Retention: what is past its time goes, turn by turn or a month at once; what is not, stays.
 BEGIN;
-SELECT plan(58);
+SELECT plan(67);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers (tier, rate_per_minute, burst, retention)
 VALUES ('short', NULL, 100, '10 days'), ('long', NULL, 100, '400 days'), ('ever', NULL, 100, '0');
@@ -54,6 +54,7 @@ DECLARE
     answer bigint[];
 BEGIN
     UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL WHERE ended_at IS NOT NULL;
+    UPDATE hansard.retention_walk SET shortest = NULL;
     FOR n IN 1..1000 LOOP
         answer := hansard_api.apply_retention((extract(epoch FROM keep) * 1000)::bigint, most);
         IF answer[1] <> 1 THEN
@@ -82,7 +83,7 @@ AS $$ SELECT string_agg(kind || ' ' || n, ', ' ORDER BY kind)
 -- Nothing there, nothing to do.
 SELECT is(pg_temp.walk('90 days'), '0 -1', 'an empty record has no oldest words');
 SELECT is(pg_temp.kinds(), NULL, 'and nothing is noted');
-SELECT is(hansard_api.apply_retention(1, 10), '{0,-1}'::bigint[], 'a walk is made once an hour: it is not begun anew at once');
+SELECT is(hansard_api.apply_retention(7776000001, 10), '{0,-1}'::bigint[], 'a walk is made once an hour: it is not begun anew at once');
 
 -- Turn by turn, in months of which something is kept.
 SELECT pg_temp.talk('old', 'free', '100 days');
@@ -193,7 +194,7 @@ SELECT is(pg_temp.walk('90 days', 1), '0 350', 'a turn of long ago that ended ye
 SELECT is(pg_temp.has_month('350 days'), 3, '... keeps its month, too');
 
 -- A walk goes on where it was left.
-UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL;
+UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL, shortest = NULL;
 SELECT is((hansard_api.apply_retention(7776000000, 1))[1], 1::bigint, 'a walk begins');
 CREATE TEMP TABLE before AS SELECT * FROM hansard.retention_walk;
 SELECT is((hansard_api.apply_retention(7776000000, 1))[1], 1::bigint, 'and goes on');
@@ -215,6 +216,28 @@ UPDATE hansard.retention_walk SET events_after = '00000000-0000-0000-0000-000000
 SELECT alike(pg_temp.walk('90 days'), '0 %', 'events are walked, too');
 SELECT is((SELECT array_agg(detail ? 'address' ORDER BY event_id) FROM hansard.audit_events WHERE kind = 'limit_reached'), '{f,t}',
           'addresses go when they are past the retention of callers without a key');
+
+
+-- A page of them is not all of them.
+UPDATE hansard.audit_events SET detail = '{"address": "192.0.2.9"}' WHERE kind = 'limit_reached';
+INSERT INTO hansard.audit_events
+SELECT hansard.uuid_v7(pg_temp.at('100 days') + n * interval '1 ms'), pg_temp.at('100 days'), 'limit_reached', NULL, NULL,
+       '{"address": "192.0.2.9"}' FROM generate_series(1, 60) n;
+UPDATE hansard.retention_walk SET events_after = '00000000-0000-0000-0000-000000000000';
+SELECT alike(pg_temp.walk('90 days', 1), '0 %', 'more events than a step looks at');
+SELECT is((SELECT count(*) FROM hansard.audit_events WHERE kind = 'limit_reached' AND detail ? 'address'), 1::bigint, '... all go');
+
+-- No worker asks for less than is allowed.
+UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL, shortest = '90 days';
+SELECT throws_ok('SELECT hansard_api.apply_retention(7775999999, 1)', 'HS400', NULL, 'a retention that is shorter than allowed is refused');
+SELECT is(help.tries('hansard_app', $$UPDATE hansard.retention_walk SET shortest = '1 s'$$), '42501', '... and no worker allows it');
+SELECT is((hansard_api.apply_retention(0, 1))[1], 1::bigint, 'for ever is not shorter');
+SELECT is((SELECT shortest FROM hansard.retention_walk), '90 days'::interval, '... nor the least from then on');
+UPDATE hansard.retention_walk SET shortest = '0';
+SELECT throws_ok('SELECT hansard_api.apply_retention(3153600000000, 1)', 'HS400', NULL, 'a hundred years are shorter than for ever');
+UPDATE hansard.retention_walk SET shortest = NULL;
+SELECT is((SELECT w.shortest FROM hansard_api.apply_retention(86400000, 1), hansard.retention_walk w), NULL, 'nobody has asked yet');
+SELECT is((SELECT shortest FROM hansard.retention_walk), '1 day'::interval, 'the first who asks says what is the least');
 
 -- Settings.
 SELECT throws_ok($$UPDATE hansard.tiers SET retention = '-1 day'$$, '23514', NULL, 'no time is negative');

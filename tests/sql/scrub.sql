@@ -17,7 +17,7 @@ SELECT help.turn('w', 's', 'hello', 'hi'), help.turn('w', 't', 'hello', 'hi');
 SELECT lives_ok($$SELECT hansard_api.erase_conversation(NULL, 's', help.id('r')::text)$$, 'a session is erased');
 SELECT is(pg_temp.months(), ARRAY[pg_temp.this_month(), 'all'], 'its month is to be rewritten, and what has no month');
 SELECT is((SELECT tables FROM hansard_admin.list_unscrubbed() WHERE month <> 'all'),
-          format('hansard.messages_%s, hansard.turns_%1$s, hansard.conversations_%1$s', pg_temp.this_month()), 'all of its tables');
+          format('hansard.conversations_%s, hansard.messages_%1$s, hansard.turns_%1$s', pg_temp.this_month()), 'all of its tables');
 SELECT lives_ok($$SELECT hansard_admin.note_scrub(month, since) FROM hansard_admin.list_unscrubbed()$$, 'that is done');
 SELECT is(pg_temp.months(), NULL, 'nothing is to be rewritten any more');
 SELECT is((SELECT detail ->> 'by' FROM hansard.audit_events WHERE kind = 'scrubbed' LIMIT 1), session_user::text, 'it is noted by whom');
