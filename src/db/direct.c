@@ -55,6 +55,8 @@ static void set_error(struct err *e, const PGconn *pg, const PGresult *result, c
         err_set(e, ERR_DB_DOWN, "the connection was lost: %s", conn_reason(pg));
     else if (strncmp(sqlstate, "HS", 2) == 0)
         err_set(e, err_from_sqlstate(sqlstate), "%s", message);
+    else if (strcmp(sqlstate, "55P03") == 0)
+        err_set(e, ERR_BUSY, "%s (%s)", message, sqlstate);
     else if (strcmp(sqlstate, "3F000") == 0 || strcmp(sqlstate, "42883") == 0)
         err_set(e, ERR_INTERNAL, "%s (%s); is the schema up to date? See hansard migrate --status",
                 message, sqlstate);

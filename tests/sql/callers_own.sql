@@ -1,7 +1,7 @@
 -- Every column that could hold words: whether it does, and that what holds them is forgotten everywhere. A column that is new
 -- fails here until somebody has thought of it.
 BEGIN;
-SELECT plan(9);
+SELECT plan(8);
 
 CREATE TEMP VIEW columns AS
 SELECT c.relname::text AS table_name, a.attname::text AS column_name
@@ -73,11 +73,8 @@ JOIN hansard.callers_own() o ON o.table_name = regexp_replace(s.relname, '_[0-9]
 -- Scrubbing rewrites all of their tables.
 INSERT INTO hansard.audit_events VALUES
     (gen_random_uuid(), clock_timestamp(), 'retention_applied', NULL, NULL, '{"month": "199901"}');
-SELECT set_eq($$SELECT regexp_replace(t, '^hansard\.|_199901$', '', 'g')
-                FROM hansard_admin.list_unscrubbed(), regexp_split_to_table(tables, ', ') AS t$$,
+SELECT set_eq($$SELECT regexp_replace(table_name, '^hansard\.|_199901$', '', 'g') FROM hansard_admin.list_unscrubbed()$$,
               'SELECT table_name FROM hansard.callers_own()', 'scrubbing rewrites each table of theirs');
-SELECT is_empty('SELECT FROM hansard_admin.list_unscrubbed(), regexp_split_to_table(tables, '', '') AS t WHERE to_regclass(t) IS NULL',
-                '... which all are there');
 
 SELECT * FROM finish();
 ROLLBACK;
