@@ -43,6 +43,11 @@ BEGIN
     LOCK TABLE ONLY hansard.turns, ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('DROP TABLE hansard.%I, hansard.%I, hansard.%I', 'turns_' || suffix, 'conversations_' || suffix,
                    'messages_' || suffix);
+    UPDATE hansard.audit_events e
+    SET detail = e.detail - 'host'
+    WHERE e.kind = 'webhook_given_up' AND e.detail ? 'host'
+      AND (e.detail ->> 'job_id') COLLATE "C" >= hansard.uuid_floor(month::timestamp AT TIME ZONE 'UTC')::text
+      AND (e.detail ->> 'job_id') COLLATE "C" < hansard.uuid_floor((month + interval '1 month') AT TIME ZONE 'UTC')::text;
     PERFORM hansard.note_event('partition_dropped', NULL, jsonb_build_object('month', suffix) || facts);
     RETURN true;
 EXCEPTION
@@ -51,7 +56,7 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION hansard.drop_month(date, jsonb) IS
-    'Drops the partitions of a month and notes it with these facts. false: a lock was not to be had at once, and nothing '
+    'Drops the partitions of a month, takes the hosts of its webhooks out of events, and notes it with these facts. false: a lock was not to be had at once, and nothing '
     'was done.';
 
 CREATE OR REPLACE FUNCTION hansard.is_past(of_conversation uuid, since timestamptz) RETURNS boolean
@@ -109,7 +114,10 @@ COMMENT ON FUNCTION hansard.survey(hansard.retention_walk, uuid[], bytea[], time
     'Looks whether these conversations (ids, their sessions, since when each is kept) are all past their time. If so: '
     'closes them for good and counts them. If not: the month is mixed.';
 
-CREATE OR REPLACE FUNCTION hansard.blank_past(walk hansard.retention_walk, ids uuid[], keys bytea[], since timestamptz[])
+DROP FUNCTION IF EXISTS hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[]);
+
+CREATE OR REPLACE FUNCTION hansard.blank_past(walk hansard.retention_walk, ids uuid[], keys bytea[], since timestamptz[],
+                                              most integer)
 RETURNS hansard.retention_walk
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -119,39 +127,67 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    due_ids   uuid[];
-    due_keys  bytea[];
-    due_since timestamptz[];
-    blanked   integer[];
-    closed    uuid[];
+    due      record;
+    places   integer[]; -- of those of which something is due
+    blanked  integer[];
+    turns    integer := 0;
+    messages integer := 0;
+    closed   uuid[] := '{}';
+    seen     uuid[] := ids;
+    begun    integer := walk.after_turn; -- of the first one
 BEGIN
-    SELECT array_agg(c.id), array_agg(c.key), array_agg(c.since)
-    INTO due_ids, due_keys, due_since
-    FROM unnest(ids, keys, since) AS c (id, key, since)
-    WHERE EXISTS (SELECT FROM hansard.turns t
-                  WHERE t.conversation_id = c.id AND t.finished_at < c.since AND t.fingerprint <> '');
-    IF due_ids IS NOT NULL THEN
-        PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) ORDER BY s.session_key FOR UPDATE;
-        blanked := hansard.blank_turns(due_ids, due_since);
-        closed := ARRAY(SELECT c.id FROM unnest(due_ids, due_since) AS c (id, since) WHERE hansard.is_past(c.id, c.since));
-        DELETE FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) AND s.conversation_id = ANY (closed);
-        UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (closed);
+    walk.after_turn := 0;
+    places := ARRAY(
+        SELECT c.place
+        FROM unnest(ids, since) WITH ORDINALITY AS c (id, since, place)
+        WHERE EXISTS (SELECT FROM hansard.turns t
+                      WHERE t.conversation_id = c.id AND t.finished_at < c.since AND t.fingerprint <> ''
+                        AND t.turn_no > CASE c.place WHEN 1 THEN begun ELSE 0 END)
+        ORDER BY c.place);
+    IF places <> '{}' THEN
+        PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (ARRAY(SELECT keys[p] FROM unnest(places) p))
+        ORDER BY s.session_key FOR UPDATE;
+    END IF;
+    FOR due IN SELECT p AS place, ids[p] AS id, since[p] AS since FROM unnest(places) AS p LOOP
+        blanked := hansard.blank_turns(due.id, due.since, CASE due.place WHEN 1 THEN begun ELSE 0 END, most - turns);
+        turns := turns + blanked[1];
+        messages := messages + blanked[2];
+        IF blanked[3] IS NOT NULL THEN
+            -- The next step begins with it.
+            seen := ids[:due.place - 1];
+            walk.after_turn := blanked[3];
+            EXIT;
+        END IF;
+        IF hansard.is_past(due.id, due.since) THEN
+            closed := closed || due.id;
+        END IF;
+        IF turns >= most THEN
+            seen := ids[:due.place];
+            EXIT;
+        END IF;
+    END LOOP;
+    DELETE FROM hansard.sessions s WHERE s.session_key = ANY (keys) AND s.conversation_id = ANY (closed);
+    UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (closed);
+    IF turns > 0 THEN
         PERFORM hansard.note_event('retention_applied', NULL, jsonb_build_object(
-            'month', to_char(walk.month, 'YYYYMM'), 'conversations', cardinality(closed), 'turns', blanked[1],
-            'messages', blanked[2]));
+            'month', to_char(walk.month, 'YYYYMM'), 'conversations', cardinality(closed), 'turns', turns, 'messages', messages));
     END IF;
     walk.oldest_at := least(walk.oldest_at, (
         SELECT min(m.created_at)
-        FROM unnest(ids) AS c (id)
+        FROM unnest(seen) AS c (id)
         CROSS JOIN LATERAL (SELECT m.created_at FROM hansard.messages m
                             WHERE m.conversation_id = c.id AND m.salt IS NOT NULL
                             ORDER BY m.turn_no, m.position LIMIT 1) AS m));
+    IF seen <> '{}' THEN
+        walk.after_id := seen[cardinality(seen)];
+    END IF;
     RETURN walk;
 END
 $$;
-COMMENT ON FUNCTION hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[]) IS
-    'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), closes those of '
-    'which nothing is left, and notes how much that was. The walk remembers the oldest words that are left.';
+COMMENT ON FUNCTION hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[], integer) IS
+    'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), so many turns at '
+    'most, closes those of which nothing is left, and notes how much that was. The walk moves on behind those that are done, '
+    'and remembers the oldest words that are left.';
 
 DROP FUNCTION IF EXISTS hansard.blank_addresses(uuid, timestamptz);
 
@@ -195,6 +231,7 @@ BEGIN
     walk.turns := 0;
     walk.messages := 0;
     walk.heads_hash := '';
+    walk.after_turn := 0;
     -- A month into which something may still come is not dropped.
     walk.is_mixed := coalesce((walk.month + interval '1 month 1 day') AT TIME ZONE 'UTC' > at, false);
     IF walk.month IS NOT NULL THEN
@@ -235,35 +272,39 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    ids      uuid[];
-    keys     bytea[];
-    since    timestamptz[];
-    is_mixed boolean := walk.is_mixed;
-    ends_at  uuid := hansard.uuid_floor((walk.month + interval '1 month') AT TIME ZONE 'UTC');
+    ids        uuid[];
+    keys       bytea[];
+    since      timestamptz[];
+    most_turns integer := most * 10;
+    ends_at    uuid := hansard.uuid_floor((walk.month + interval '1 month') AT TIME ZONE 'UTC');
 BEGIN
     SELECT array_agg(c.conversation_id ORDER BY c.conversation_id), array_agg(c.session_key ORDER BY c.conversation_id),
            array_agg(hansard.kept_since(coalesce(u.tier, 'anonymous'), keep, at) ORDER BY c.conversation_id)
     INTO ids, keys, since
-    FROM (SELECT c.* FROM hansard.conversations c
-          WHERE c.conversation_id > walk.after_id AND c.conversation_id < ends_at
-          ORDER BY c.conversation_id LIMIT most) AS c
-    LEFT JOIN LATERAL (SELECT u.tier FROM hansard.users u WHERE u.user_id = c.user_id LIMIT 1) AS u ON true;
+    FROM (SELECT c.*, row_number() OVER w AS place, sum(n.turns) OVER w AS turns
+          FROM (SELECT c.* FROM hansard.conversations c
+                WHERE c.conversation_id > walk.after_id AND c.conversation_id < ends_at
+                ORDER BY c.conversation_id LIMIT most) AS c
+          CROSS JOIN LATERAL (SELECT coalesce(max(t.turn_no), 0) AS turns FROM hansard.turns t
+                              WHERE t.conversation_id = c.conversation_id) AS n
+          WINDOW w AS (ORDER BY c.conversation_id)) AS c
+    LEFT JOIN LATERAL (SELECT u.tier FROM hansard.users u WHERE u.user_id = c.user_id LIMIT 1) AS u ON true
+    WHERE c.place = 1 OR c.turns <= most_turns;
     IF ids IS NULL THEN
         RETURN NULL;
     END IF;
-    IF is_mixed THEN
-        walk := hansard.blank_past(walk, ids, keys, since);
-    ELSE
-        walk := hansard.survey(walk, ids, keys, since);
+    IF walk.is_mixed THEN
+        RETURN hansard.blank_past(walk, ids, keys, since, most_turns);
     END IF;
-    walk.after_id := CASE WHEN walk.is_mixed AND NOT is_mixed
-                          THEN hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC')
+    walk := hansard.survey(walk, ids, keys, since);
+    walk.after_id := CASE WHEN walk.is_mixed THEN hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC')
                           ELSE ids[cardinality(ids)] END;
     RETURN walk;
 END
 $$;
 COMMENT ON FUNCTION hansard.walk_step(hansard.retention_walk, interval, timestamptz, integer) IS
-    'The next conversations of the month, so many at most; NULL: there are no more.';
+    'The next conversations of the month, so many at most, of ten times as many turns together, unless one alone has more: it '
+    'is surveyed at once, and blanked in steps. NULL: there are no more.';
 
 CREATE OR REPLACE FUNCTION hansard_api.apply_retention(keep_ms bigint, most integer) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -330,7 +371,7 @@ BEGIN
     SET began_at = walk.began_at, ended_at = walk.ended_at, month = walk.month, is_mixed = walk.is_mixed,
         after_id = walk.after_id, conversations = walk.conversations, turns = walk.turns, messages = walk.messages,
         heads_hash = walk.heads_hash, oldest_at = walk.oldest_at, events_after = walk.events_after,
-        shortest = walk.shortest;
+        shortest = walk.shortest, after_turn = walk.after_turn;
     RETURN ARRAY[state, CASE state WHEN 0 THEN coalesce(extract(epoch FROM at - walk.oldest_at), -1) END];
 END
 $$;

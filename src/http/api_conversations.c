@@ -21,6 +21,25 @@ static void finish(struct exchange *x)
     exchange_reply(x, 200, &body);
 }
 
+static void erase_step_ended(struct exchange *x);
+
+/* As often as it takes: a long conversation is erased in steps, and each is committed by itself. */
+static void erase_step(struct exchange *x)
+{
+    struct lookup *l = x->lookup;
+    store_erase_conversation(&l->item, lookup_key(l), l->session_id, x->request_id);
+    lookup_run(x, erase_step_ended);
+}
+
+static void erase_step_ended(struct exchange *x)
+{
+    const struct call_item *item = &x->lookup->item;
+    if (item->err.kind == ERR_NONE && !item->text)
+        erase_step(x);
+    else
+        finish(x);
+}
+
 /* NULL: the path names no session. */
 static struct lookup *look_up_session(struct exchange *x)
 {
@@ -80,6 +99,5 @@ void api_conversations_delete(struct exchange *x)
         return;
     }
     turn_forget(x->loop->server->core, x->has_key ? &x->key_hash : NULL, l->session_id);
-    store_erase_conversation(&l->item, lookup_key(l), l->session_id, x->request_id);
-    lookup_run(x, finish);
+    erase_step(x);
 }

@@ -26,7 +26,8 @@ INSERT INTO forgotten VALUES
 CREATE TEMP TABLE nobodys (table_name text, column_name text, why text);
 INSERT INTO nobodys VALUES
     ('conversations', 'session_key', 'a hash, which the chain begins with'), ('sessions', 'session_key', 'the same hash'),
-    ('jobs', 'session_key', 'the same hash'), ('sessions', 'chain_head', 'a hash over salted hashes'),
+    ('jobs', 'session_key', 'the same hash'), ('erasures', 'session_key', 'the same hash'),
+    ('erasures', 'asked_by', 'an operator''s role'), ('sessions', 'chain_head', 'a hash over salted hashes'),
     ('messages', 'text_hash', 'a hash with a salt, which is gone'), ('messages', 'chain_hash', 'a hash over salted hashes'),
     ('seal_heads', 'head', 'a hash over salted hashes'), ('seals', 'root', 'a hash of hashes'), ('seals', 'previous', 'a hash of hashes'),
     ('seals', 'hash', 'a hash of hashes'), ('seals', 'signature', 'a worker''s'), ('seals', 'key_id', 'a worker''s'),
