@@ -177,7 +177,8 @@ BEGIN
         FROM unnest(seen) AS c (id)
         CROSS JOIN LATERAL (SELECT m.created_at FROM hansard.messages m
                             WHERE m.conversation_id = c.id AND m.salt IS NOT NULL
-                            ORDER BY m.turn_no, m.position LIMIT 1) AS m));
+                            ORDER BY m.turn_no, m.position LIMIT 1) AS m
+        WHERE c.id <> ALL (closed)));
     IF seen <> '{}' THEN
         walk.after_id := seen[cardinality(seen)];
     END IF;

@@ -1,6 +1,6 @@
 -- Retention: what is past its time goes, turn by turn or a month at once; what is not, stays.
 BEGIN;
-SELECT plan(67);
+SELECT plan(73);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers (tier, rate_per_minute, burst, retention)
 VALUES ('short', NULL, 100, '10 days'), ('long', NULL, 100, '400 days'), ('ever', NULL, 100, '0');
@@ -226,6 +226,22 @@ SELECT hansard.uuid_v7(pg_temp.at('100 days') + n * interval '1 ms'), pg_temp.at
 UPDATE hansard.retention_walk SET events_after = '00000000-0000-0000-0000-000000000000';
 SELECT alike(pg_temp.walk('90 days', 1), '0 %', 'more events than a step looks at');
 SELECT is((SELECT count(*) FROM hansard.audit_events WHERE kind = 'limit_reached' AND detail ? 'address'), 1::bigint, '... all go');
+
+-- A conversation of more turns than a step takes, and others beside it.
+SELECT pg_temp.talk('short 1', 'free', '120 days'), pg_temp.talk('long', 'free', '121 days', 25), pg_temp.talk('short 2', 'free', '119 days');
+SELECT pg_temp.talk('longer', 'free', '94 days 12 hours', 35), pg_temp.talk('ten', 'free', '130 days', 10);
+SELECT pg_temp.talk('for ever', 'ever', ago) FROM unnest('{95 days,119 days,120 days,121 days,130 days}'::interval[]) ago; -- no month is dropped
+DELETE FROM hansard.audit_events WHERE kind = 'retention_applied';
+SELECT alike(pg_temp.walk('90 days', 1), '0 %', 'a walk with ten turns in a step');
+SELECT is(replace(string_agg(pg_temp.words(s, 'free'), ', '), '-, ', ''), '-', 'all that is past its time goes')
+FROM unnest('{short 1,long,short 2,ten}'::text[]) s;
+SELECT is(array_agg(c.session_id), ARRAY[NULL, NULL, NULL, NULL]::text[], '... and is closed') FROM hansard.conversations c
+WHERE c.session_key IN (SELECT help.session_key(s, 'free') FROM unnest('{short 1,long,short 2,ten}'::text[]) s);
+SELECT is(pg_temp.words('longer', 'free'), repeat('-, ', 10) || (SELECT string_agg(format('longer %s.1, longer %1$s.2', n), ', ' ORDER BY n)
+                                                                 FROM generate_series(6, 35) n), 'what is not stays');
+SELECT is((SELECT jsonb_build_array(max((detail ->> 'turns')::int), sum((detail ->> 'turns')::int), sum((detail ->> 'messages')::int), sum((detail ->> 'conversations')::int))
+           FROM hansard.audit_events WHERE kind = 'retention_applied'), '[10, 42, 84, 4]', 'in steps, each of which is noted');
+SELECT is((SELECT after_turn FROM hansard.retention_walk), 0, 'the next walk begins with nothing');
 
 -- No worker asks for less than is allowed.
 UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL, shortest = '90 days';
