@@ -21,23 +21,14 @@ static void finish(struct exchange *x)
     exchange_reply(x, 200, &body);
 }
 
-static void erase_step_ended(struct exchange *x);
-
-/* As often as it takes: a long conversation is erased in steps, and each is committed by itself. */
-static void erase_step(struct exchange *x)
+/* As often as it takes: a long conversation is erased in steps, each committed by itself. */
+static void on_step(struct call_item *item)
 {
-    struct lookup *l = x->lookup;
-    store_erase_conversation(&l->item, lookup_key(l), l->session_id, x->request_id);
-    lookup_run(x, erase_step_ended);
-}
-
-static void erase_step_ended(struct exchange *x)
-{
-    const struct call_item *item = &x->lookup->item;
+    struct lookup *l = CONTAINER_OF(item, struct lookup, item);
     if (item->err.kind == ERR_NONE && !item->text)
-        erase_step(x);
+        lookup_repeat(l);
     else
-        finish(x);
+        exchange_wake(l->exchange);
 }
 
 /* NULL: the path names no session. */
@@ -99,5 +90,7 @@ void api_conversations_delete(struct exchange *x)
         return;
     }
     turn_forget(x->loop->server->core, x->has_key ? &x->key_hash : NULL, l->session_id);
-    erase_step(x);
+    store_erase_conversation(&l->item, lookup_key(l), l->session_id, x->request_id);
+    l->item.done = on_step;
+    lookup_run(x, finish);
 }
