@@ -2,23 +2,43 @@
 
 SET LOCAL ROLE hansard_owner;
 
-CREATE OR REPLACE FUNCTION hansard.keep_out_of_statistics(parent text, name text) RETURNS void
+CREATE OR REPLACE FUNCTION hansard.callers_own() RETURNS TABLE (table_name text, column_name text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+VALUES ('conversations', 'session_id'), ('turns', 'idempotency_key'), ('turns', 'address'), ('turns', 'fingerprint'),
+       ('messages', 'text'), ('messages', 'salt'), ('sessions', 'session_id'), ('users', 'name'),
+       ('rate_limits', 'limit_key'), ('allowances', 'limit_key'), ('holds', 'limit_key'),
+       ('jobs', 'limit_key'), ('jobs', 'webhook'), ('webhooks', 'url'), ('audit_events', 'detail')
+$$;
+COMMENT ON FUNCTION hansard.callers_own() IS
+    'Columns that hold what callers say or are known by, partitions'' by their parent: ANALYZE keeps no samples of them, and '
+    'scrubbing rewrites their tables.';
+
+DROP FUNCTION IF EXISTS hansard.keep_out_of_statistics(text, text);
+
+CREATE OR REPLACE FUNCTION hansard.keep_out_of_statistics() RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    callers_own text;
+    sampled record;
 BEGIN
-    FOREACH callers_own IN ARRAY CASE parent WHEN 'conversations' THEN '{session_id}'::text[]
-                                             WHEN 'turns' THEN '{idempotency_key,address,fingerprint}'
-                                             WHEN 'messages' THEN '{text,salt}' END
+    FOR sampled IN
+        SELECT c.relname, a.attname
+        FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid AND coalesce(a.attstattarget, -1) <> 0
+        JOIN hansard.callers_own() o ON o.table_name = regexp_replace(c.relname, '_[0-9]{6}$', '') AND o.column_name = a.attname
+        WHERE c.relnamespace = 'hansard'::regnamespace AND c.relkind IN ('r', 'p')
     LOOP
-        EXECUTE format('ALTER TABLE hansard.%I ALTER COLUMN %I SET STATISTICS 0', name, callers_own);
+        EXECUTE format('ALTER TABLE hansard.%I ALTER COLUMN %I SET STATISTICS 0', sampled.relname, sampled.attname);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION hansard.keep_out_of_statistics(text, text) IS
-    'ANALYZE keeps samples of values, where no erasure reaches them: not of what callers say or are known by.';
+COMMENT ON FUNCTION hansard.keep_out_of_statistics() IS
+    'ANALYZE keeps samples of values, where no erasure reaches them: not of hansard.callers_own(), from now on.';
+
+SELECT hansard.keep_out_of_statistics();
 
 CREATE OR REPLACE FUNCTION hansard.make_partition(parent text, month date) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -38,7 +58,7 @@ BEGIN
     EXECUTE format('CREATE TABLE hansard.%I (LIKE hansard.%I INCLUDING ALL)%s', name, parent, storage);
     -- Whoever asked for it: retention will have to rename it.
     EXECUTE format('ALTER TABLE hansard.%I OWNER TO hansard_owner', name);
-    PERFORM hansard.keep_out_of_statistics(parent, name);
+    PERFORM hansard.keep_out_of_statistics();
     EXECUTE format('ALTER TABLE hansard.%I ATTACH PARTITION hansard.%I FOR VALUES FROM (%L) TO (%L)',
                    parent, name, hansard.uuid_floor(begins), hansard.uuid_floor(ends));
     RETURN true;

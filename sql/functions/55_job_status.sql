@@ -106,11 +106,12 @@ BEGIN
         open_turn = CASE WHEN s.open_turn <> of_turn THEN s.open_turn END,
         open_worker = CASE WHEN s.open_turn <> of_turn THEN s.open_worker END
     WHERE s.session_key = key;
-    -- One that runs costs what was reserved: its model may have said it all. One that was queued costs nothing.
+    -- One that runs costs what was reserved: its model may have said it all. One that was queued costs nothing, nor does one
+    -- whose worker is dead, wherever it ends.
     WITH released AS (
         DELETE FROM hansard.holds h
         WHERE h.conversation_id = of_conversation AND h.turn_no = of_turn
-        RETURNING h.limit_key, CASE WHEN job.worker_id IS NULL THEN 0 ELSE h.tokens END AS tokens
+        RETURNING h.limit_key, CASE WHEN hansard.is_alive(job.worker_id, cancelled_at) THEN h.tokens ELSE 0 END AS tokens
     )
     SELECT array_agg(r.limit_key), array_agg(r.tokens) INTO held, used FROM released r;
     IF held IS NOT NULL THEN

@@ -43,6 +43,11 @@ DECLARE
     suffix text := to_char(month, 'YYYYMM');
     parent text;
 BEGIN
+    UPDATE hansard.audit_events e
+    SET detail = e.detail - 'host'
+    WHERE e.kind = 'webhook_given_up' AND e.detail ? 'host'
+      AND (e.detail ->> 'job_id') COLLATE "C" >= hansard.uuid_floor(month::timestamp AT TIME ZONE 'UTC')::text
+      AND (e.detail ->> 'job_id') COLLATE "C" < hansard.uuid_floor((month + interval '1 month') AT TIME ZONE 'UTC')::text;
     -- Whoever comes while this waits for a lock has to wait as well; so it waits for a moment only, and somebody tries
     -- again. Turns first: that is the first of the three that whoever opens or closes one looks at. Who has no lock there
     -- is hardly one to be waited for, and all turns are waiting by now.
@@ -61,8 +66,9 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION hansard.drop_month(date, jsonb) IS
-    'Takes the partitions of a month out of the record and notes it with these facts. false: a lock was not to be had at '
-    'once, and nothing was done. The tables are called dropped_… from then on, and are left to delete_dropped().';
+    'Takes the partitions of a month out of the record, and the hosts of its webhooks out of events, and notes it with these '
+    'facts. false: a lock was not to be had at once, and nothing was done. The tables are called dropped_… from then on, and '
+    'are left to delete_dropped().';
 
 CREATE OR REPLACE FUNCTION hansard.dropped_table() RETURNS text
 LANGUAGE sql STABLE
@@ -157,7 +163,10 @@ COMMENT ON FUNCTION hansard.survey(hansard.retention_walk, uuid[], bytea[], time
     'Looks whether these conversations (ids, their sessions, since when each is kept) are all past their time. If so: '
     'closes them for good and counts them. If not: the month is mixed.';
 
-CREATE OR REPLACE FUNCTION hansard.blank_past(walk hansard.retention_walk, ids uuid[], keys bytea[], since timestamptz[])
+DROP FUNCTION IF EXISTS hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[]);
+
+CREATE OR REPLACE FUNCTION hansard.blank_past(walk hansard.retention_walk, ids uuid[], keys bytea[], since timestamptz[],
+                                              most integer)
 RETURNS hansard.retention_walk
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -167,64 +176,93 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    due_ids   uuid[];
-    due_keys  bytea[];
-    due_since timestamptz[];
-    blanked   integer[];
-    closed    uuid[];
+    due      record;
+    places   integer[]; -- of those of which something is due
+    blanked  integer[];
+    turns    integer := 0;
+    messages integer := 0;
+    closed   uuid[] := '{}';
+    seen     uuid[] := ids;
+    begun    integer := walk.after_turn; -- of the first one
 BEGIN
-    SELECT array_agg(c.id), array_agg(c.key), array_agg(c.since)
-    INTO due_ids, due_keys, due_since
-    FROM unnest(ids, keys, since) AS c (id, key, since)
-    WHERE EXISTS (SELECT FROM hansard.turns t
-                  WHERE t.conversation_id = c.id AND t.finished_at < c.since AND t.fingerprint <> '');
-    IF due_ids IS NOT NULL THEN
-        PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) ORDER BY s.session_key FOR UPDATE;
-        blanked := hansard.blank_turns(due_ids, due_since);
-        closed := ARRAY(SELECT c.id FROM unnest(due_ids, due_since) AS c (id, since) WHERE hansard.is_past(c.id, c.since));
-        DELETE FROM hansard.sessions s WHERE s.session_key = ANY (due_keys) AND s.conversation_id = ANY (closed);
-        UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (closed);
+    walk.after_turn := 0;
+    places := ARRAY(
+        SELECT c.place
+        FROM unnest(ids, since) WITH ORDINALITY AS c (id, since, place)
+        WHERE EXISTS (SELECT FROM hansard.turns t
+                      WHERE t.conversation_id = c.id AND t.finished_at < c.since AND t.fingerprint <> ''
+                        AND t.turn_no > CASE c.place WHEN 1 THEN begun ELSE 0 END)
+        ORDER BY c.place);
+    IF places <> '{}' THEN
+        PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (ARRAY(SELECT keys[p] FROM unnest(places) p))
+        ORDER BY s.session_key FOR UPDATE;
+    END IF;
+    FOR due IN SELECT p AS place, ids[p] AS id, since[p] AS since FROM unnest(places) AS p LOOP
+        blanked := hansard.blank_turns(due.id, due.since, CASE due.place WHEN 1 THEN begun ELSE 0 END, most - turns);
+        turns := turns + blanked[1];
+        messages := messages + blanked[2];
+        IF blanked[3] IS NOT NULL THEN
+            -- The next step begins with it.
+            seen := ids[:due.place - 1];
+            walk.after_turn := blanked[3];
+            EXIT;
+        END IF;
+        IF hansard.is_past(due.id, due.since) THEN
+            closed := closed || due.id;
+        END IF;
+        IF turns >= most THEN
+            seen := ids[:due.place];
+            EXIT;
+        END IF;
+    END LOOP;
+    DELETE FROM hansard.sessions s WHERE s.session_key = ANY (keys) AND s.conversation_id = ANY (closed);
+    UPDATE hansard.conversations c SET session_id = NULL WHERE c.conversation_id = ANY (closed);
+    IF turns > 0 THEN
         PERFORM hansard.note_event('retention_applied', NULL, jsonb_build_object(
-            'month', to_char(walk.month, 'YYYYMM'), 'conversations', cardinality(closed), 'turns', blanked[1],
-            'messages', blanked[2]));
+            'month', to_char(walk.month, 'YYYYMM'), 'conversations', cardinality(closed), 'turns', turns, 'messages', messages));
     END IF;
     walk.oldest_at := least(walk.oldest_at, (
         SELECT min(m.created_at)
-        FROM unnest(ids) AS c (id)
+        FROM unnest(seen) AS c (id)
         CROSS JOIN LATERAL (SELECT m.created_at FROM hansard.messages m
                             WHERE m.conversation_id = c.id AND m.salt IS NOT NULL
-                            ORDER BY m.turn_no, m.position LIMIT 1) AS m));
+                            ORDER BY m.turn_no, m.position LIMIT 1) AS m
+        WHERE c.id <> ALL (closed)));
+    IF seen <> '{}' THEN
+        walk.after_id := seen[cardinality(seen)];
+    END IF;
     RETURN walk;
 END
 $$;
-COMMENT ON FUNCTION hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[]) IS
-    'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), closes those of '
-    'which nothing is left, and notes how much that was. The walk remembers the oldest words that are left.';
+COMMENT ON FUNCTION hansard.blank_past(hansard.retention_walk, uuid[], bytea[], timestamptz[], integer) IS
+    'Blanks what is past its time in these conversations (ids, their sessions, since when each is kept), so many turns at '
+    'most, closes those of which nothing is left, and notes how much that was. The walk moves on behind those that are done, '
+    'and remembers the oldest words that are left.';
 
-CREATE OR REPLACE FUNCTION hansard.blank_addresses(after_id uuid, since timestamptz) RETURNS uuid
+DROP FUNCTION IF EXISTS hansard.blank_addresses(uuid, timestamptz);
+
+CREATE OR REPLACE FUNCTION hansard.blank_addresses(after_id uuid, since timestamptz, most integer,
+                                                   OUT last_id uuid, OUT is_full boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    last_id uuid;
 BEGIN
     WITH past AS (
         SELECT e.event_id FROM hansard.audit_events e
         WHERE e.event_id > after_id AND e.event_id < hansard.uuid_floor(greatest(since, timestamptz 'epoch'))
         ORDER BY e.event_id
-        LIMIT 5000
+        LIMIT most
     ), blanked AS (
         UPDATE hansard.audit_events e SET detail = e.detail - 'address'
         FROM past p
         WHERE e.event_id = p.event_id AND e.kind = 'limit_reached' AND e.user_id IS NULL
     )
-    SELECT max(p.event_id::text)::uuid INTO last_id FROM past p;
-    RETURN coalesce(last_id, after_id);
+    SELECT coalesce(max(p.event_id::text)::uuid, after_id), count(*) = most INTO last_id, is_full FROM past p;
 END
 $$;
-COMMENT ON FUNCTION hansard.blank_addresses(uuid, timestamptz) IS
-    'Takes the addresses of callers without a key out of the next 5000 events after one that happened before the time; '
-    'the last of these.';
+COMMENT ON FUNCTION hansard.blank_addresses(uuid, timestamptz, integer) IS
+    'Takes the addresses of callers without a key out of the next events after one, so many at most, that happened before '
+    'the time; the last of these, and whether there may be more.';
 
 CREATE OR REPLACE FUNCTION hansard.walk_on(walk hansard.retention_walk, at timestamptz, newest timestamptz)
 RETURNS hansard.retention_walk
@@ -243,6 +281,7 @@ BEGIN
     walk.turns := 0;
     walk.messages := 0;
     walk.heads_hash := '';
+    walk.after_turn := 0;
     -- A month into which something may still come is not dropped.
     walk.is_mixed := coalesce((walk.month + interval '1 month 1 day') AT TIME ZONE 'UTC' > at, false);
     IF walk.month IS NOT NULL THEN
@@ -283,11 +322,11 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 DECLARE
-    ids      uuid[];
-    keys     bytea[];
-    since    timestamptz[];
-    is_mixed boolean := walk.is_mixed;
-    ends_at  uuid := hansard.uuid_floor((walk.month + interval '1 month') AT TIME ZONE 'UTC');
+    ids        uuid[];
+    keys       bytea[];
+    since      timestamptz[];
+    most_turns integer := most * 10;
+    ends_at    uuid := hansard.uuid_floor((walk.month + interval '1 month') AT TIME ZONE 'UTC');
 BEGIN
     WITH kept AS MATERIALIZED (
         SELECT t.tier, hansard.kept_since(t.tier, keep, at) AS since FROM hansard.tiers t
@@ -295,27 +334,31 @@ BEGIN
     SELECT array_agg(c.conversation_id ORDER BY c.conversation_id), array_agg(c.session_key ORDER BY c.conversation_id),
            array_agg(coalesce(k.since, hansard.kept_since(NULL, keep, at)) ORDER BY c.conversation_id)
     INTO ids, keys, since
-    FROM (SELECT c.* FROM hansard.conversations c
-          WHERE c.conversation_id > walk.after_id AND c.conversation_id < ends_at
-          ORDER BY c.conversation_id LIMIT most) AS c
+    FROM (SELECT c.*, row_number() OVER w AS place, sum(n.turns) OVER w AS turns
+          FROM (SELECT c.* FROM hansard.conversations c
+                WHERE c.conversation_id > walk.after_id AND c.conversation_id < ends_at
+                ORDER BY c.conversation_id LIMIT most) AS c
+          CROSS JOIN LATERAL (SELECT coalesce(max(t.turn_no), 0) AS turns FROM hansard.turns t
+                              WHERE t.conversation_id = c.conversation_id) AS n
+          WINDOW w AS (ORDER BY c.conversation_id)) AS c
     LEFT JOIN LATERAL (SELECT u.tier FROM hansard.users u WHERE u.user_id = c.user_id LIMIT 1) AS u ON true
-    LEFT JOIN kept k ON k.tier = coalesce(u.tier, 'anonymous');
+    LEFT JOIN kept k ON k.tier = coalesce(u.tier, 'anonymous')
+    WHERE c.place = 1 OR c.turns <= most_turns;
     IF ids IS NULL THEN
         RETURN NULL;
     END IF;
-    IF is_mixed THEN
-        walk := hansard.blank_past(walk, ids, keys, since);
-    ELSE
-        walk := hansard.survey(walk, ids, keys, since);
+    IF walk.is_mixed THEN
+        RETURN hansard.blank_past(walk, ids, keys, since, most_turns);
     END IF;
-    walk.after_id := CASE WHEN walk.is_mixed AND NOT is_mixed
-                          THEN hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC')
+    walk := hansard.survey(walk, ids, keys, since);
+    walk.after_id := CASE WHEN walk.is_mixed THEN hansard.uuid_floor(walk.month::timestamp AT TIME ZONE 'UTC')
                           ELSE ids[cardinality(ids)] END;
     RETURN walk;
 END
 $$;
 COMMENT ON FUNCTION hansard.walk_step(hansard.retention_walk, interval, timestamptz, integer) IS
-    'The next conversations of the month, so many at most; NULL: there are no more.';
+    'The next conversations of the month, so many at most, of ten times as many turns together, unless one alone has more: it '
+    'is surveyed at once, and blanked in steps. NULL: there are no more.';
 
 CREATE OR REPLACE FUNCTION hansard_api.apply_retention(keep_ms bigint, most integer) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -329,6 +372,7 @@ DECLARE
     newest timestamptz := (SELECT max(hansard.kept_since(t.tier, keep, at)) FROM hansard.tiers t);
     gone   text;
     state  integer := 1;
+    events record;
 BEGIN
     IF keep_ms IS NULL OR keep_ms < 0 OR most IS NULL OR most < 1 THEN
         RAISE EXCEPTION 'not a time to keep words for, or no number of conversations' USING ERRCODE = 'HS400';
@@ -336,6 +380,14 @@ BEGIN
     SELECT * INTO walk FROM hansard.retention_walk FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN NULL;
+    END IF;
+    -- Who holds a worker's password can ask for anything: what was asked for first is the least, until an operator says
+    -- otherwise.
+    walk.shortest := coalesce(walk.shortest, keep);
+    IF keep <> walk.shortest AND keep <> interval '0' AND (walk.shortest = interval '0' OR keep < walk.shortest) THEN
+        RAISE EXCEPTION 'HANSARD_RETENTION is %, and hansard.retention_walk allows nothing shorter than %',
+            justify_hours(keep), CASE WHEN walk.shortest = interval '0' THEN 'for ever' ELSE justify_hours(walk.shortest)::text END
+            USING ERRCODE = 'HS400';
     END IF;
     IF walk.ended_at > at - interval '45 minutes' AND walk.ended_at <= at THEN
         RETURN ARRAY[0, coalesce(extract(epoch FROM at - walk.oldest_at), -1)];
@@ -368,14 +420,18 @@ BEGIN
     END IF;
     IF walk.month IS NULL AND hansard.dropped_table() IS NULL THEN
         walk.oldest_at := least(walk.oldest_at, hansard.oldest_words(walk.after_id));
-        walk.events_after := hansard.blank_addresses(walk.events_after, hansard.kept_since('anonymous', keep, at));
-        walk.ended_at := at;
-        state := 0;
+        events := hansard.blank_addresses(walk.events_after, hansard.kept_since('anonymous', keep, at), most * 25);
+        walk.events_after := events.last_id;
+        IF NOT events.is_full THEN
+            walk.ended_at := at;
+            state := 0;
+        END IF;
     END IF;
     UPDATE hansard.retention_walk w
     SET began_at = walk.began_at, ended_at = walk.ended_at, month = walk.month, is_mixed = walk.is_mixed,
         after_id = walk.after_id, conversations = walk.conversations, turns = walk.turns, messages = walk.messages,
-        heads_hash = walk.heads_hash, oldest_at = walk.oldest_at, events_after = walk.events_after;
+        heads_hash = walk.heads_hash, oldest_at = walk.oldest_at, events_after = walk.events_after,
+        shortest = walk.shortest, after_turn = walk.after_turn;
     RETURN ARRAY[state, CASE state WHEN 0 THEN coalesce(extract(epoch FROM at - walk.oldest_at), -1) END];
 END
 $$;
@@ -383,7 +439,8 @@ COMMENT ON FUNCTION hansard_api.apply_retention(bigint, integer) IS
     'One step of the hourly walk that drops and blanks what is past its retention. Arguments: the general retention in '
     'ms (0: for ever), and how many conversations a step looks at. What is to be done next: 0, to come again in an hour '
     '(then also the age of the oldest words in seconds; -1: there are none); 1, to go on; 2, to go on a little later, '
-    'for the tables were busy. NULL: somebody else is at it.';
+    'for the tables were busy. NULL: somebody else is at it. HS400: the retention is shorter than the least allowed, which '
+    'is hansard.retention_walk.shortest.';
 GRANT EXECUTE ON FUNCTION hansard_api.apply_retention(bigint, integer) TO hansard_app;
 
 RESET ROLE;

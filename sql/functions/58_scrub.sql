@@ -9,7 +9,9 @@ RETURN to_char(to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(4
                'YYYYMM');
 COMMENT ON FUNCTION hansard.uuid_month(uuid) IS 'Month of a UUIDv7 (UTC), as partitions are named: YYYYMM.';
 
-CREATE OR REPLACE FUNCTION hansard_admin.list_unscrubbed() RETURNS TABLE (month text, tables text, since text)
+DROP FUNCTION IF EXISTS hansard_admin.list_unscrubbed();
+
+CREATE FUNCTION hansard_admin.list_unscrubbed() RETURNS TABLE (month text, table_name text, since text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -29,23 +31,39 @@ BEGIN
     ), scrubbed AS (
         SELECT e.detail ->> 'month' AS month, max((e.detail ->> 'since')::timestamptz) AS since
         FROM hansard.audit_events e WHERE e.kind = 'scrubbed' GROUP BY 1
+    ), wanted AS (
+        SELECT g.month
+        FROM gone g
+        LEFT JOIN scrubbed s ON s.month = g.month
+        WHERE g.happened_at > coalesce(s.since, '-infinity')
+        GROUP BY g.month
+    ), tables AS (
+        SELECT DISTINCT w.month, CASE w.month WHEN 'all' THEN o.table_name ELSE o.table_name || '_' || w.month END AS table_name
+        FROM wanted w
+        JOIN hansard.callers_own() o ON (w.month = 'all') = (o.table_name NOT IN ('conversations', 'turns', 'messages'))
     )
-    SELECT g.month,
-           CASE g.month WHEN 'all' THEN 'hansard.sessions, hansard.users, hansard.rate_limits, hansard.audit_events'
-                        ELSE format('hansard.%I, hansard.%I, hansard.%I', 'messages_' || g.month, 'turns_' || g.month,
-                                    'conversations_' || g.month) END,
-           clock_timestamp()::text
-    FROM gone g
-    LEFT JOIN scrubbed s ON s.month = g.month
-    WHERE g.happened_at > coalesce(s.since, '-infinity')
-      AND (g.month = 'all' OR to_regclass('hansard.messages_' || g.month) IS NOT NULL)
-    GROUP BY g.month
-    ORDER BY g.month;
+    SELECT t.month, format('hansard.%I', t.table_name), clock_timestamp()::text
+    FROM tables t
+    WHERE to_regclass(format('hansard.%I', t.table_name)) IS NOT NULL
+    ORDER BY t.month, t.table_name;
 END
 $$;
 COMMENT ON FUNCTION hansard_admin.list_unscrubbed() IS
-    'Months from whose tables something was erased or blanked since they were last rewritten, the tables, and the time '
-    'of this look; month "all": the tables that have no months.';
+    'Tables from which something was erased or blanked since they were last rewritten, those of a month together, and the '
+    'time of this look; month "all": the tables that have no months.';
+
+CREATE OR REPLACE FUNCTION hansard_admin.count_samples() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*)
+    FROM pg_stats s
+    JOIN pg_class c ON c.relnamespace = 'hansard'::regnamespace AND c.relname = s.tablename
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = s.attname AND a.attstattarget = 0
+    WHERE s.schemaname = 'hansard'
+$$;
+COMMENT ON FUNCTION hansard_admin.count_samples() IS
+    'Columns, and expressions of indexes, of which ANALYZE keeps samples though it is told not to: from before it was told.';
 
 CREATE OR REPLACE FUNCTION hansard_admin.note_scrub(month text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -8,7 +8,8 @@ SET LOCAL ROLE hansard_owner;
 CREATE OR REPLACE VIEW hansard_audit.chain_headers AS
 SELECT c.conversation_id, c.session_key, c.user_id, c.session_id, c.created_at,
        (SELECT s.chain_head FROM hansard.sessions s
-        WHERE s.session_key = c.session_key AND s.conversation_id = c.conversation_id) AS session_head
+        WHERE s.session_key = c.session_key AND s.conversation_id = c.conversation_id) AS session_head,
+       EXISTS (SELECT FROM hansard.erasures e WHERE e.conversation_id = c.conversation_id) AS is_being_erased
 FROM hansard.conversations c;
 COMMENT ON VIEW hansard_audit.chain_headers IS 'What the first hash of each chain is made of, and its last as the session knows it.';
 COMMENT ON COLUMN hansard_audit.chain_headers.conversation_id IS 'Conversation.';
@@ -17,6 +18,7 @@ COMMENT ON COLUMN hansard_audit.chain_headers.user_id IS 'Owner; NULL: anonymous
 COMMENT ON COLUMN hansard_audit.chain_headers.session_id IS 'As the caller named it; NULL once erased.';
 COMMENT ON COLUMN hansard_audit.chain_headers.created_at IS 'When it began.';
 COMMENT ON COLUMN hansard_audit.chain_headers.session_head IS 'Chain hash of its newest message by its session; NULL: it is not the current conversation of one.';
+COMMENT ON COLUMN hansard_audit.chain_headers.is_being_erased IS 'It is erased in steps, and words are left.';
 GRANT SELECT ON hansard_audit.chain_headers TO hansard_auditor;
 
 CREATE OR REPLACE VIEW hansard_audit.chain_turns AS
@@ -135,7 +137,7 @@ BEGIN
 
     RETURN QUERY
     WITH header AS MATERIALIZED (
-        SELECT c.*, s.chain_head
+        SELECT c.*, s.chain_head, EXISTS (SELECT FROM hansard.erasures e WHERE e.conversation_id = wanted) AS is_being_erased
         FROM hansard.conversations c
         LEFT JOIN hansard.sessions s ON s.session_key = c.session_key AND s.conversation_id = c.conversation_id
         WHERE c.conversation_id = wanted
@@ -182,7 +184,7 @@ BEGIN
                      CASE WHEN NOT s.is_erased AND s.fits IS NOT TRUE THEN 'words changed'
                           WHEN s.is_erased AND t.is_blanked IS NOT TRUE
                               THEN 'words taken away, but not by erasing the conversation'
-                          WHEN NOT s.is_erased AND h.conversation_id IS NOT NULL AND h.session_id IS NULL
+                          WHEN NOT s.is_erased AND h.conversation_id IS NOT NULL AND h.session_id IS NULL AND NOT h.is_being_erased
                               THEN 'session id taken away, but not by erasing the conversation'
                           WHEN NOT s.is_erased AND t.is_blanked THEN 'words left in a turn that was blanked'
                           WHEN NOT isfinite(s.created_at) OR (s.n = 1 AND NOT isfinite(h.created_at)) THEN 'chain broken'

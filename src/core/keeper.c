@@ -27,6 +27,8 @@
 #define SWEEP_MS 10000
 #define SWEEP_ROWS "2000"
 #define SWEEP_PAGE_MS 100 /* until the next page */
+#define ERASING_MS 15000     /* until the next look for what was left half-way */
+#define ERASING_STEP_MS 100
 #define AGAIN_MS 500      /* after a failure */
 #define WALK_MS (50LL * 60 * 1000)
 #define WALK_JITTER_MS (20 * 60 * 1000)
@@ -293,6 +295,20 @@ static int64_t retention_ended(struct keeper *k, struct call_item *item)
     return wait_ms / 2 + random_below((uint32_t)wait_ms);
 }
 
+static void ask_erasing(struct call_item *item, struct keeper *k)
+{
+    store_go_on_erasing(item, k->erased_on);
+}
+
+static int64_t erasing_ended(struct keeper *k, struct call_item *item)
+{
+    free(k->erased_on);
+    k->erased_on = item->text ? mem_copy(item->text, item->text_len) : NULL;
+    if (item->err.kind != ERR_NONE && item->err.kind != ERR_DB_DOWN)
+        log_err(LOG_WARN, "erasure_not_gone_on_with", &item->err);
+    return k->erased_on ? ERASING_STEP_MS : ERASING_MS / 2 + random_below(ERASING_MS);
+}
+
 /* ---- from outside ---------------------------------------------------------------------------- */
 
 void keeper_init(struct keeper *k, const struct keeper_options *o)
@@ -319,6 +335,8 @@ void keeper_init(struct keeper *k, const struct keeper_options *o)
     sealer_init(&k->sealer, o->config);
     k->retention.ask = ask_retention;
     k->retention.ended = retention_ended;
+    k->erasing.ask = ask_erasing;
+    k->erasing.ended = erasing_ended;
     k->walk.most = WALK_CONVERSATIONS;
     metrics_set(METRIC_OLDEST_MESSAGE, 0, -1);
     pthread_mutex_lock(&k->lock);
@@ -331,12 +349,14 @@ void keeper_init(struct keeper *k, const struct keeper_options *o)
     if (o->config->seal_interval > 0)
         begin(k, &k->sealing);
     begin(k, &k->retention);
+    begin(k, &k->erasing);
 }
 
 static bool is_busy_locked(const struct keeper *k)
 {
     return k->heartbeat.is_asked || k->reaping.is_asked || k->partitions.is_asked ||
-           k->sweep.is_asked || k->sealing.is_asked || k->retention.is_asked;
+           k->sweep.is_asked || k->sealing.is_asked || k->retention.is_asked ||
+           k->erasing.is_asked;
 }
 
 void keeper_stop(struct keeper *k, int64_t until_ms)
@@ -351,6 +371,7 @@ void keeper_stop(struct keeper *k, int64_t until_ms)
 void keeper_fini(struct keeper *k)
 {
     free(k->swept_to);
+    free(k->erased_on);
     sealer_fini(&k->sealer);
     pthread_cond_destroy(&k->quiet);
     pthread_mutex_destroy(&k->lock);

@@ -34,7 +34,7 @@ enum finding_class {
 struct look {
     struct trail *trail;
     struct uuid id;
-    bool has_header, is_erased;
+    bool has_header, is_erased, is_being_erased;
     struct hash start;  /* has_header */
     bool has_start;     /* ... and its time can be hashed */
     struct hash before; /* chain hash stored with the message before */
@@ -90,6 +90,7 @@ static bool look_at_header(struct look *l, struct err *e)
         return true;
     trail_header(l->trail, &h);
     l->is_erased = !h.session_id.data;
+    l->is_being_erased = h.is_being_erased;
     l->has_start = h.created_us != INT64_MIN;
     l->start = chain_start(&l->id, h.session_key, h.created_us);
     l->has_session_head = h.session_head.data != NULL;
@@ -185,7 +186,7 @@ static const char *problem_of(const struct look *l, const struct trail_message *
         return "words changed";
     if (is_erased && !is_blanked)
         return "words taken away, but not by erasing the conversation";
-    if (!is_erased && l->has_header && l->is_erased)
+    if (!is_erased && l->has_header && l->is_erased && !l->is_being_erased)
         return "session id taken away, but not by erasing the conversation";
     if (!is_erased && is_blanked)
         return "words left in a turn that was blanked";

@@ -60,11 +60,11 @@ static int error_line(const PGresult *result, const char *sql)
     return line;
 }
 
-/* What passes when it is asked again: a lock, a conflict with what a standby has to replay, a restart, a pause of ours. */
+/* What passes when it is asked again: a conflict with what a standby has to replay, a restart, a pause of ours. */
 static bool is_passing(const char *sqlstate)
 {
-    static const char *const states[] = {"40001", "40P01", "55P03", "25P03",
-                                         "57P01", "57P02", "57P03", "57P05"};
+    static const char *const states[] = {"40001", "40P01", "25P03", "57P01",
+                                         "57P02", "57P03", "57P05"};
     for (size_t i = 0; i < COUNT_OF(states); i++)
         if (strcmp(sqlstate, states[i]) == 0)
             return true;
@@ -84,6 +84,8 @@ static void set_error(struct err *e, const PGconn *pg, const PGresult *result, c
     else if (strcmp(sqlstate, "25006") == 0)
         err_set(e, ERR_INTERNAL, "%s (%s); is it a standby? What writes is for the primary",
                 message, sqlstate);
+    else if (strcmp(sqlstate, "55P03") == 0)
+        err_set(e, ERR_BUSY, "%s (%s)", message, sqlstate);
     else if (is_passing(sqlstate))
         err_set(e, ERR_DB_DOWN, "%s (%s)", message, sqlstate);
     else if (strcmp(sqlstate, "3F000") == 0 || strcmp(sqlstate, "42883") == 0)

@@ -13,7 +13,8 @@
 #include "base/err.h"
 
 MUST_USE PGconn *direct_open(const char *url, struct err *e); /* PQfinish */
-/* One statement, or several without parameters. NULL: e says what the server said. */
+/* One statement, or several without parameters. NULL: e says what the server said. ERR_BUSY: a lock
+ * was not to be had within lock_timeout. */
 MUST_USE PGresult *direct_ask(PGconn *pg, const char *sql, struct err *e);
 /* One statement with text parameters. */
 MUST_USE PGresult *direct_ask_with(PGconn *pg, const char *sql, const char *const *params,

@@ -34,7 +34,7 @@ static bool erase_part(PGconn *pg, const struct erase_order *o, struct erase_cou
     PGresult *result = ask(pg, o, e);
     if (!result)
         return false;
-    bool is_idle = number_at(result, 0) == 0;
+    bool is_idle = number_at(result, 0) == 0 && number_at(result, 1) == 0;
     out->conversations += number_at(result, 0);
     out->turns += number_at(result, 1);
     out->messages += number_at(result, 2);

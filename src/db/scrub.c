@@ -1,17 +1,42 @@
 #include "db/scrub.h"
 
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
 #include "db/direct.h"
 
-#define STATEMENT_BYTES 1000
+#define STATEMENT_BYTES 200
+/* Behind a lock that is not to be had, turns wait in line: for this long, then they go on while we pause. */
+#define LOCK_MS "50"
+#define PAUSE_MS 250
+#define PATIENCE_MS 120000
 
-/* The server quotes the names. */
-static bool rewrite(PGconn *pg, const char *tables, struct err *e)
+static void pause_a_little(void)
+{
+    long ms = PAUSE_MS + (long)random_below(PAUSE_MS);
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+/* The server quotes the name. */
+static bool rewrite(PGconn *pg, const char *table, struct err *e)
 {
     char statement[STATEMENT_BYTES];
-    int len = snprintf(statement, sizeof statement, "VACUUM (FULL) %s", tables);
+    int len = snprintf(statement, sizeof statement, "VACUUM (FULL) %s", table);
     if (len < 0 || len >= STATEMENT_BYTES)
-        return err_set(e, ERR_INTERNAL, "names of tables are too long");
-    return direct_do(pg, statement, e);
+        return err_set(e, ERR_INTERNAL, "the name of a table is too long");
+    for (int64_t until_ms = clock_mono_ms() + PATIENCE_MS;;) {
+        struct err tried = {.kind = ERR_NONE};
+        if (direct_do(pg, statement, &tried))
+            return true;
+        if (tried.kind != ERR_BUSY)
+            return err_set(e, tried.kind, "%s: %s", table, tried.detail);
+        if (clock_mono_ms() > until_ms)
+            return err_set(e, ERR_BUSY, "%s is in use all the time; look for long transactions",
+                           table);
+        pause_a_little();
+    }
 }
 
 static bool note(PGconn *pg, const char *month, const char *since, struct err *e)
@@ -23,35 +48,73 @@ static bool note(PGconn *pg, const char *month, const char *since, struct err *e
     return result != NULL;
 }
 
-static bool scrub_months(PGconn *pg, FILE *out, struct err *e)
+static bool rewrite_all(PGconn *pg, const PGresult *tables, FILE *out, struct err *e)
 {
-    /* Behind a lock that is not to be had, others would wait in line. */
-    if (!direct_do(pg, "SET lock_timeout = '5s'", e))
-        return false;
-    PGresult *months =
-        direct_ask(pg, "SELECT month, tables, since FROM hansard_admin.list_unscrubbed()", e);
-    if (!months)
-        return false;
-    bool is_fine = true;
-    for (int row = 0; is_fine && row < PQntuples(months); row++) {
-        const char *month = PQgetvalue(months, row, 0);
-        is_fine = rewrite(pg, PQgetvalue(months, row, 1), e) &&
-                  note(pg, month, PQgetvalue(months, row, 2), e);
-        if (is_fine)
-            fprintf(out, "rewritten  %s\n", PQgetvalue(months, row, 1));
+    int count = PQntuples(tables);
+    for (int row = 0; row < count; row++) {
+        const char *month = PQgetvalue(tables, row, 0);
+        bool is_last = row + 1 == count || strcmp(month, PQgetvalue(tables, row + 1, 0)) != 0;
+        if (!rewrite(pg, PQgetvalue(tables, row, 1), e) ||
+            (is_last && !note(pg, month, PQgetvalue(tables, row, 2), e)))
+            return false;
+        fprintf(out, "rewritten  %s\n", PQgetvalue(tables, row, 1));
+        fflush(out); /* the next may take long */
     }
-    if (is_fine && PQntuples(months) == 0)
+    return true;
+}
+
+/* ---- samples --------------------------------------------------------------------------------- */
+
+static const char delete_samples_sql[] =
+    "DELETE FROM pg_catalog.pg_statistic s USING pg_catalog.pg_attribute a, pg_catalog.pg_class c"
+    " WHERE a.attrelid = s.starelid AND a.attnum = s.staattnum AND a.attstattarget = 0"
+    " AND c.oid = s.starelid AND c.relnamespace = 'hansard'::regnamespace";
+
+static bool ask_whether(PGconn *pg, const char *sql, bool *out, struct err *e)
+{
+    PGresult *result = direct_ask(pg, sql, e);
+    *out = result && strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+    PQclear(result);
+    return result != NULL;
+}
+
+/* What ANALYZE kept of columns before it was told not to, and where it lay. */
+static bool clear_samples(PGconn *pg, bool was_erased, FILE *out, struct err *e)
+{
+    bool are_samples, is_superuser;
+    if (!ask_whether(pg, "SELECT hansard_admin.count_samples() > 0", &are_samples, e) ||
+        !ask_whether(pg, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user",
+                     &is_superuser, e))
+        return false;
+    if (!are_samples && !was_erased) {
         fputs("nothing was erased since the last time\n", out);
-    PQclear(months);
-    return is_fine;
+        return true;
+    }
+    if (!is_superuser && are_samples)
+        return err_set(e, ERR_INTERNAL,
+                       "samples of words are left in pg_statistic, which only a superuser may clear: "
+                       "see docs/retention.md");
+    if (!is_superuser)
+        return true;
+    if (!direct_do(pg, delete_samples_sql, e) || !rewrite(pg, "pg_catalog.pg_statistic", e))
+        return false;
+    fputs("rewritten  pg_catalog.pg_statistic\n", out);
+    return true;
 }
 
 bool scrub_run(const char *url, FILE *out, struct err *e)
 {
     PGconn *pg = direct_open(url, e);
-    if (!pg)
-        return false;
-    bool is_fine = scrub_months(pg, out, e);
+    PGresult *tables = NULL;
+    bool is_fine = false;
+    if (!pg || !direct_do(pg, "SET lock_timeout = " LOCK_MS, e))
+        goto out;
+    tables = direct_ask(
+        pg, "SELECT month, table_name, since FROM hansard_admin.list_unscrubbed()", e);
+    is_fine = tables && rewrite_all(pg, tables, out, e) &&
+              clear_samples(pg, PQntuples(tables) > 0, out, e);
+out:
+    PQclear(tables);
     PQfinish(pg);
     return is_fine;
 }

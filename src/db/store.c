@@ -107,6 +107,12 @@ void store_apply_retention(struct call_item *c, const char *keep_ms, const char 
     ask(c, "SELECT hansard_api.apply_retention($1::bigint, $2::int)", params, COUNT_OF(params));
 }
 
+void store_go_on_erasing(struct call_item *c, const char *session_key)
+{
+    const char *const params[] = {session_key};
+    ask(c, "SELECT hansard_api.go_on_erasing($1::bytea)", params, COUNT_OF(params));
+}
+
 void store_make_partitions(struct call_item *c)
 {
     ask(c, "SELECT hansard_api.make_partitions()", NULL, 0);

@@ -22,7 +22,7 @@ void store_read_conversation(struct call_item *c, const struct store_page *page)
 void store_list_conversations(struct call_item *c, const char *key_hash_hex, const char *after,
                               const char *most);
 
-/* JSON of the counts erased. */
+/* JSON of the counts erased; NULL: there is more, ask again. */
 void store_erase_conversation(struct call_item *c, const char *key_hash_hex, const char *session_id,
                               const char *request_id);
 
@@ -63,6 +63,9 @@ void store_end_webhook(struct call_item *c, const struct store_webhook_end *w);
 void store_give_back_webhook(struct call_item *c, const char *conversation, const char *turn,
                              const char *attempts);
 void store_make_partitions(struct call_item *c); /* number made */
+/* A step of an erasure that was left half-way: the session to go on with; NULL: none. session_key: what
+ * the last call gave, or NULL. */
+void store_go_on_erasing(struct call_item *c, const char *session_key);
 /* "{state,age}"; NULL: somebody else is at it. What they mean: apply_retention in sql/functions. Numbers
  * as decimal text. */
 void store_apply_retention(struct call_item *c, const char *keep_ms, const char *most);

@@ -44,8 +44,8 @@ static const char begin_sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
                                 "SET LOCAL search_path = pg_catalog, pg_temp";
 
 static const char *const columns[TRAIL_STREAMS] = {
-    "conversation_id, session_key, user_id, session_id, created_at, session_head"
-    " FROM hansard_audit.chain_headers",
+    "conversation_id, session_key, user_id, session_id, created_at, session_head,"
+    " is_being_erased FROM hansard_audit.chain_headers",
     "conversation_id, turn_no, is_completed, is_blanked FROM hansard_audit.chain_turns",
     "conversation_id, turn_no, position, role, created_at, text, salt, text_hash, chain_hash"
     " FROM hansard_audit.chain",
@@ -271,7 +271,8 @@ void trail_header(const struct trail *t, struct trail_header *out)
                                  .user = value(s->page, s->row, 2),
                                  .session_id = value(s->page, s->row, 3),
                                  .created_us = time_us(s->page, s->row, 4),
-                                 .session_head = value(s->page, s->row, 5)};
+                                 .session_head = value(s->page, s->row, 5),
+                                 .is_being_erased = truth(s->page, s->row, 6)};
 }
 
 void trail_turn(const struct trail *t, struct trail_turn *out)

@@ -22,6 +22,7 @@ struct trail_header {
     struct span session_id; /* data NULL: erased */
     int64_t created_us;
     struct span session_head; /* data NULL: not the current conversation of a session */
+    bool is_being_erased;     /* it has no session id any more, but words */
 };
 struct trail_turn {
     int32_t turn_no;

@@ -21,6 +21,16 @@ static void finish(struct exchange *x)
     exchange_reply(x, 200, &body);
 }
 
+/* As often as it takes: a long conversation is erased in steps, each committed by itself. */
+static void on_step(struct call_item *item)
+{
+    struct lookup *l = CONTAINER_OF(item, struct lookup, item);
+    if (item->err.kind == ERR_NONE && !item->text)
+        lookup_repeat(l);
+    else
+        exchange_wake(l->exchange);
+}
+
 /* NULL: the path names no session. */
 static struct lookup *look_up_session(struct exchange *x)
 {
@@ -81,5 +91,6 @@ void api_conversations_delete(struct exchange *x)
     }
     turn_forget(x->loop->server->core, x->has_key ? &x->key_hash : NULL, l->session_id);
     store_erase_conversation(&l->item, lookup_key(l), l->session_id, x->request_id);
+    l->item.done = on_step;
     lookup_run(x, finish);
 }

@@ -53,11 +53,16 @@ void lookup_run(struct exchange *x, void (*finish)(struct exchange *))
     submit(x->lookup);
 }
 
-void lookup_again(struct lookup *l)
+void lookup_repeat(struct lookup *l)
 {
     free(l->item.text);
-    l->item.done = on_done;
     submit(l);
+}
+
+void lookup_again(struct lookup *l)
+{
+    l->item.done = on_done;
+    lookup_repeat(l);
 }
 
 bool lookup_is_good(struct exchange *x)

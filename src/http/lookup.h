@@ -42,8 +42,10 @@ const char *lookup_key(const struct lookup *l);
 
 /* Submits the call and waits; finish builds the answer. */
 void lookup_run(struct exchange *x, void (*finish)(struct exchange *));
-/* The same call, once more, from any thread while the exchange waits. */
+/* The same call, once more, from any thread while the exchange waits. Its done wakes the exchange … */
 void lookup_again(struct lookup *l);
+/* … or is what it was. */
+void lookup_repeat(struct lookup *l);
 
 /* For finish: what went wrong is answered, else the text is here. */
 MUST_USE bool lookup_is_good(struct exchange *x);

@@ -1,6 +1,7 @@
 """Erasure: the words go, for good; that they were there, and their hashes, stay."""
 
 from lib.client import conversation_path, problem
+from lib.lengthen import lengthen
 from lib.together import begin
 from lib.wait import until
 
@@ -123,3 +124,19 @@ def test_same_name_of_another_owner_keeps_its_words(caller, stranger, session):
     assert stranger.request("DELETE", conversation_path(session)).status == 200
     (turn,) = caller.read(session).json["turns"]
     assert turn["messages"][0]["content"] == "a"
+
+
+STEPS = "SELECT count(*), sum((detail ->> 'turns')::int) AS turns FROM hansard.audit_events WHERE detail -> 'conversation_ids' ? %s"
+LEFT = "SELECT count(*) FROM hansard.messages WHERE conversation_id = %s::uuid AND (text IS NOT NULL OR salt IS NOT NULL)"
+
+
+def test_a_long_conversation_is_erased_before_it_is_said(stack, caller, session):
+    """In steps, of which each is noted; the answer has the counts of all."""
+    caller.chat(session, "secret")
+    conversation = lengthen(stack, session, 3500)
+    answer = caller.erase(session)
+    assert stack.value(LEFT, conversation) == 0
+    assert answer.json["erased"] == {"conversations": 1, "turns": 3500, "messages": 7000, "cancelled": 0}
+    assert tuple(stack.sql(STEPS, conversation)[0]) == (4, 3500)
+    assert stack.value("SELECT count(*) FROM hansard.erasures") == 0
+    assert problem(caller.erase(session)) == (404, "not_found")

@@ -1,6 +1,6 @@
 -- Search finds the same with an index of words and without, and what the nightly run has to do for it.
 BEGIN;
-SELECT plan(45);
+SELECT plan(49);
 
 SELECT help.worker('w');
 SELECT help.turn('w', 's', 'The quick brown Fox', 'jumps over the lazy dog: it''s a_b, back\slash');
@@ -37,7 +37,7 @@ DECLARE
 BEGIN
     FOR statement IN SELECT hansard_admin.word_index_statements() LOOP
         EXECUTE replace(statement, 'CONCURRENTLY ', '');
-        RETURN NEXT regexp_replace(statement, '(CONCURRENTLY|_words_).*', '');
+        RETURN NEXT regexp_replace(statement, '(CONCURRENTLY|hansard).*', '');
     END LOOP;
 END
 $$;
@@ -70,6 +70,18 @@ SELECT gen_random_uuid(), date_trunc('day', now(), 'UTC') - interval '1 hour', '
        jsonb_build_object('conversation_ids', ARRAY[conversation_id])
 FROM hansard.messages WHERE text = 'an old fox' LIMIT 1;
 SELECT is_empty('SELECT pg_temp.tonight()', 'what was erased before an index was made is not in it');
+
+-- ANALYZE takes no samples of words.
+CREATE TEMP VIEW sampled AS
+SELECT a.attrelid::regclass::text AS name FROM hansard.word_indexes() w
+JOIN pg_attribute a ON a.attrelid = to_regclass('hansard.' || w.index_name) AND a.attstattarget <> 0;
+SELECT is_empty('SELECT FROM sampled', 'none is sampled');
+DO $$ BEGIN EXECUTE format('ALTER INDEX hansard.%I ALTER COLUMN 1 SET STATISTICS -1', min(index_name)) FROM hansard.word_indexes(); END $$;
+ANALYZE hansard.messages;
+SELECT is(pg_temp.tonight(), 'ALTER INDEX ', 'an index that would be is found');
+SELECT is_empty('SELECT FROM sampled', '... and is no more');
+SELECT is(hansard_admin.count_samples(), 1::bigint, 'what was sampled of it is counted');
+
 CREATE FUNCTION pg_temp.a_day_passes() RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -81,7 +93,7 @@ BEGIN
 END
 $$;
 SELECT lives_ok('SELECT pg_temp.a_day_passes()', 'an index of yesterday');
-SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('DROP INDEX ')$$, '... is made anew');
+SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('ALTER INDEX '), ('DROP INDEX ')$$, '... is made anew');
 SELECT is(count(*), 2::bigint, '... and finds what it did') FROM hansard_audit.search('"old fox"', '-infinity');
 
 -- So are words that retention has blanked; it says of which month.
@@ -96,7 +108,7 @@ SELECT pg_temp.note('retention_applied', '{"month": "199901", "turns": 1}'), pg_
 SELECT is_empty('SELECT pg_temp.tonight()', '... or from another month');
 SELECT pg_temp.note('retention_applied', jsonb_build_object('month', to_char(min(begins) AT TIME ZONE 'UTC', 'YYYYMM')))
 FROM hansard.word_indexes() WHERE index_name IS NOT NULL;
-SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('DROP INDEX ')$$, '... and made anew when retention was in its month');
+SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('ALTER INDEX '), ('DROP INDEX ')$$, '... and made anew when retention was in its month');
 SELECT is_empty('SELECT pg_temp.tonight()', '... once');
 SELECT is(count(*), 2::bigint, '... and finds what it did') FROM hansard_audit.search('"old fox"', '-infinity');
 

@@ -1,6 +1,6 @@
 -- A job can be cancelled until it has ended: by its owner, whether it is queued or runs.
 BEGIN;
-SELECT plan(54);
+SELECT plan(57);
 SELECT help.worker('w');
 SELECT help.worker('v');
 SELECT help.capped('gold', NULL, 10000, 300);
@@ -106,6 +106,14 @@ SELECT is(array_length(hansard_api.lease_permits(help.id('v'), 'a', 'test', 3, N
           '... if it asks');
 SELECT is(cancels, 3, '... which changes nothing') FROM hansard.workers WHERE worker_id = help.id('v');
 SELECT is((hansard_api.lease_permits(help.id('new'), 'a', 'test', 1, NULL, 0, 0, 0, 0, 5000, 8000, true))[4], 0, 'a new one starts at 0');
+
+-- One whose worker is dead, and not yet buried.
+SELECT help.capped('mourner', NULL, 10000, 300);
+SELECT help.outcomes('w', '{"session": "m", "caller": "mourner", "job": true}');
+SELECT matches(help.claim('v'), 'm 1', 'a job runs');
+SELECT help.silence('v', '13 seconds');
+SELECT is(pg_temp.cancel('m', 1, 'mourner', 'mourner') ->> 'status', 'cancelled', 'its worker is silent, and it is cancelled');
+SELECT is(help.counted('mourner'), '0, 0, 0', '... and costs nothing, as if it had been buried first');
 
 SELECT * FROM finish();
 ROLLBACK;

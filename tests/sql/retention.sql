@@ -54,6 +54,7 @@ DECLARE
     answer bigint[];
 BEGIN
     UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL WHERE ended_at IS NOT NULL;
+    UPDATE hansard.retention_walk SET shortest = NULL;
     FOR n IN 1..1000 LOOP
         answer := hansard_api.apply_retention((extract(epoch FROM keep) * 1000)::bigint, most);
         IF answer[1] <> 1 THEN
@@ -82,7 +83,7 @@ AS $$ SELECT string_agg(kind || ' ' || n, ', ' ORDER BY kind)
 -- Nothing there, nothing to do.
 SELECT is(pg_temp.walk('90 days'), '0 -1', 'an empty record has no oldest words');
 SELECT is(pg_temp.kinds(), NULL, 'and nothing is noted');
-SELECT is(hansard_api.apply_retention(1, 10), '{0,-1}'::bigint[], 'a walk is made once an hour: it is not begun anew at once');
+SELECT is(hansard_api.apply_retention(7776000001, 10), '{0,-1}'::bigint[], 'a walk is made once an hour: it is not begun anew at once');
 
 -- Turn by turn, in months of which something is kept.
 SELECT pg_temp.talk('old', 'free', '100 days');
@@ -237,7 +238,7 @@ SELECT is(pg_temp.walk('90 days', 1), '0 350', 'a turn of long ago that ended ye
 SELECT is(pg_temp.has_month('350 days'), 3, '... keeps its month, too');
 
 -- A walk goes on where it was left.
-UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL;
+UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL, shortest = NULL;
 SELECT is((hansard_api.apply_retention(7776000000, 1))[1], 1::bigint, 'a walk begins');
 CREATE TEMP TABLE before AS SELECT * FROM hansard.retention_walk;
 SELECT is((hansard_api.apply_retention(7776000000, 1))[1], 1::bigint, 'and goes on');
@@ -259,6 +260,44 @@ UPDATE hansard.retention_walk SET events_after = '00000000-0000-0000-0000-000000
 SELECT alike(pg_temp.walk('90 days'), '0 %', 'events are walked, too');
 SELECT is((SELECT array_agg(detail ? 'address' ORDER BY event_id) FROM hansard.audit_events WHERE kind = 'limit_reached'), '{f,t}',
           'addresses go when they are past the retention of callers without a key');
+
+
+-- A page of them is not all of them.
+UPDATE hansard.audit_events SET detail = '{"address": "192.0.2.9"}' WHERE kind = 'limit_reached';
+INSERT INTO hansard.audit_events
+SELECT hansard.uuid_v7(pg_temp.at('100 days') + n * interval '1 ms'), pg_temp.at('100 days'), 'limit_reached', NULL, NULL,
+       '{"address": "192.0.2.9"}' FROM generate_series(1, 60) n;
+UPDATE hansard.retention_walk SET events_after = '00000000-0000-0000-0000-000000000000';
+SELECT alike(pg_temp.walk('90 days', 1), '0 %', 'more events than a step looks at');
+SELECT is((SELECT count(*) FROM hansard.audit_events WHERE kind = 'limit_reached' AND detail ? 'address'), 1::bigint, '... all go');
+
+-- A conversation of more turns than a step takes, and others beside it.
+SELECT pg_temp.talk('short 1', 'free', '120 days'), pg_temp.talk('long', 'free', '121 days', 25), pg_temp.talk('short 2', 'free', '119 days');
+SELECT pg_temp.talk('longer', 'free', '94 days 12 hours', 35), pg_temp.talk('ten', 'free', '130 days', 10);
+SELECT pg_temp.talk('for ever', 'ever', ago) FROM unnest('{95 days,119 days,120 days,121 days,130 days}'::interval[]) ago; -- no month is dropped
+DELETE FROM hansard.audit_events WHERE kind = 'retention_applied';
+SELECT alike(pg_temp.walk('90 days', 1), '0 %', 'a walk with ten turns in a step');
+SELECT is(replace(string_agg(pg_temp.words(s, 'free'), ', '), '-, ', ''), '-', 'all that is past its time goes')
+FROM unnest('{short 1,long,short 2,ten}'::text[]) s;
+SELECT is(array_agg(c.session_id), ARRAY[NULL, NULL, NULL, NULL]::text[], '... and is closed') FROM hansard.conversations c
+WHERE c.session_key IN (SELECT help.session_key(s, 'free') FROM unnest('{short 1,long,short 2,ten}'::text[]) s);
+SELECT is(pg_temp.words('longer', 'free'), repeat('-, ', 10) || (SELECT string_agg(format('longer %s.1, longer %1$s.2', n), ', ' ORDER BY n)
+                                                                 FROM generate_series(6, 35) n), 'what is not stays');
+SELECT is((SELECT jsonb_build_array(max((detail ->> 'turns')::int), sum((detail ->> 'turns')::int), sum((detail ->> 'messages')::int), sum((detail ->> 'conversations')::int))
+           FROM hansard.audit_events WHERE kind = 'retention_applied'), '[10, 42, 84, 4]', 'in steps, each of which is noted');
+SELECT is((SELECT after_turn FROM hansard.retention_walk), 0, 'the next walk begins with nothing');
+
+-- No worker asks for less than is allowed.
+UPDATE hansard.retention_walk SET ended_at = NULL, began_at = NULL, shortest = '90 days';
+SELECT throws_ok('SELECT hansard_api.apply_retention(7775999999, 1)', 'HS400', NULL, 'a retention that is shorter than allowed is refused');
+SELECT is(help.tries('hansard_app', $$UPDATE hansard.retention_walk SET shortest = '1 s'$$), '42501', '... and no worker allows it');
+SELECT is((hansard_api.apply_retention(0, 1))[1], 1::bigint, 'for ever is not shorter');
+SELECT is((SELECT shortest FROM hansard.retention_walk), '90 days'::interval, '... nor the least from then on');
+UPDATE hansard.retention_walk SET shortest = '0';
+SELECT throws_ok('SELECT hansard_api.apply_retention(3153600000000, 1)', 'HS400', NULL, 'a hundred years are shorter than for ever');
+UPDATE hansard.retention_walk SET shortest = NULL;
+SELECT is((SELECT w.shortest FROM hansard_api.apply_retention(86400000, 1), hansard.retention_walk w), NULL, 'nobody has asked yet');
+SELECT is((SELECT shortest FROM hansard.retention_walk), '1 day'::interval, 'the first who asks says what is the least');
 
 -- Settings.
 SELECT throws_ok($$UPDATE hansard.tiers SET retention = '-1 day'$$, '23514', NULL, 'no time is negative');

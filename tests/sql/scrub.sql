@@ -1,10 +1,10 @@
--- What has to be rewritten so that erased bytes are not in the files any more; and where ANALYZE must not keep any.
+-- What has to be rewritten so that erased bytes are not in the files any more.
 BEGIN;
-SELECT plan(13);
+SELECT plan(12);
 SELECT help.worker('w');
 CREATE FUNCTION pg_temp.months() RETURNS text[]
 LANGUAGE sql
-AS $$ SELECT array_agg(month ORDER BY month) FROM hansard_admin.list_unscrubbed() $$;
+AS $$ SELECT array_agg(DISTINCT month ORDER BY month) FROM hansard_admin.list_unscrubbed() $$;
 CREATE FUNCTION pg_temp.this_month() RETURNS text
 LANGUAGE sql
 RETURN to_char(now() AT TIME ZONE 'UTC', 'YYYYMM');
@@ -16,9 +16,9 @@ SELECT is(pg_temp.months(), NULL, 'nothing was erased, nothing is to be rewritte
 SELECT help.turn('w', 's', 'hello', 'hi'), help.turn('w', 't', 'hello', 'hi');
 SELECT lives_ok($$SELECT hansard_api.erase_conversation(NULL, 's', help.id('r')::text)$$, 'a session is erased');
 SELECT is(pg_temp.months(), ARRAY[pg_temp.this_month(), 'all'], 'its month is to be rewritten, and what has no month');
-SELECT is((SELECT tables FROM hansard_admin.list_unscrubbed() WHERE month <> 'all'),
-          format('hansard.messages_%s, hansard.turns_%1$s, hansard.conversations_%1$s', pg_temp.this_month()), 'all of its tables');
-SELECT lives_ok($$SELECT hansard_admin.note_scrub(month, since) FROM hansard_admin.list_unscrubbed()$$, 'that is done');
+SELECT is((SELECT string_agg(table_name, ', ') FROM hansard_admin.list_unscrubbed() WHERE month <> 'all'),
+          format('hansard.conversations_%s, hansard.messages_%1$s, hansard.turns_%1$s', pg_temp.this_month()), 'all of its tables');
+SELECT lives_ok($$SELECT hansard_admin.note_scrub(month, since) FROM (SELECT month, max(since) AS since FROM hansard_admin.list_unscrubbed() GROUP BY 1) m$$, 'that is done');
 SELECT is(pg_temp.months(), NULL, 'nothing is to be rewritten any more');
 SELECT is((SELECT detail ->> 'by' FROM hansard.audit_events WHERE kind = 'scrubbed' LIMIT 1), session_user::text, 'it is noted by whom');
 SELECT hansard_api.erase_conversation(NULL, 't', help.id('r')::text);
@@ -27,12 +27,6 @@ INSERT INTO hansard.audit_events VALUES (help.id('e'), clock_timestamp(), 'reten
 SELECT is(pg_temp.months(), ARRAY[pg_temp.this_month(), 'all'], 'a month that was dropped meanwhile needs nothing');
 SELECT hansard.make_partition(p, '1999-01-01') FROM unnest('{conversations,turns,messages}'::text[]) p;
 SELECT is(pg_temp.months(), ARRAY['199901', pg_temp.this_month(), 'all'], 'one from which retention took something does');
-
-SELECT is_empty($$SELECT a.attrelid::regclass, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-                  WHERE c.relnamespace = 'hansard'::regnamespace AND c.relkind IN ('r', 'p') AND a.attstattarget <> 0
-                    AND a.attname IN ('text', 'salt', 'session_id', 'idempotency_key', 'address', 'fingerprint', 'name')
-                    AND c.relname ~ '^(conversations|turns|messages|sessions|users)'$$,
-                'ANALYZE keeps no samples of what callers say or are known by');
 
 SELECT * FROM finish();
 ROLLBACK;

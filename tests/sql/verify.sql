@@ -125,7 +125,7 @@ SELECT is(pg_temp.after('UPDATE hansard.conversations SET session_id = NULL' || 
 -- A turn whose words retention has taken, in a conversation that goes on.
 UPDATE hansard.turns SET finished_at = now() - interval '100 days'
 WHERE turn_no = 1 AND conversation_id = (SELECT conversation_id FROM talk);
-SELECT is(hansard.blank_turns(ARRAY[conversation_id], ARRAY[now() - interval '90 days']), '{1,2}', 'a turn is past its time') FROM talk;
+SELECT is(hansard.blank_turns(conversation_id, now() - interval '90 days', 0, 10), '{1,2,NULL}', 'a turn is past its time') FROM talk;
 SELECT is(pg_temp.says(conversation_id), 'ok 3 5 2 0', '... its words are erased, and nothing is wrong') FROM talk;
 SELECT is(help.tries('hansard_auditor', $$DO $do$ BEGIN ASSERT (SELECT string_agg(t.turn_no::text, ' ') FROM hansard_audit.chain_turns t
     JOIN talk USING (conversation_id) WHERE t.is_blanked) = '1'; END $do$ $$), 'done', '... which the view says, too');

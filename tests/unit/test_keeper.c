@@ -262,6 +262,7 @@ static void it_begins_with_all_its_duties(void **state)
     assert_non_null(call_of("make_partitions"));
     assert_non_null(call_of("sweep_limits"));
     assert_non_null(call_of("apply_retention"));
+    assert_non_null(call_of("go_on_erasing"));
     assert_int_equal(call_of("lease_permits")->deadline_ms, now_ms + 5000);
     beat_and_lease(&f, "{20,5,5,0}");
     keeper_tell(&f.keeper, &report);
@@ -745,16 +746,39 @@ static void a_step_that_was_too_long_is_made_shorter(void **state)
     close_keeper(&f);
 }
 
+static void an_erasure_left_half_way_is_gone_on_with(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_keeper(&f, 0);
+    assert_null(call_of("go_on_erasing")->param[0].data); /* whichever was left */
+    answer("go_on_erasing", ERR_NONE, NULL);
+    assert_in_range(next_in(&f.keeper.erasing), 7500, 22500);
+    for (int step = 0; step < 3; step++) {
+        pass(next_in(&f.keeper.erasing));
+        assert_true(step > 0 || !call_of("go_on_erasing")->param[0].data);
+        answer("go_on_erasing", ERR_NONE, "\\x0102");
+        assert_int_equal(next_in(&f.keeper.erasing), 100);
+    }
+    pass(100);
+    assert_string_equal(call_of("go_on_erasing")->param[0].data, "\\x0102");
+    answer("go_on_erasing", ERR_DB_DOWN, NULL); /* it stays left, for whoever looks next */
+    pass(next_in(&f.keeper.erasing));
+    assert_null(call_of("go_on_erasing")->param[0].data);
+    close_keeper(&f);
+}
+
 static void stopped_it_asks_nothing_more(void **state)
 {
     (void)state;
     struct fixture f;
     open_keeper(&f, 20);
     beat_and_lease(&f, "{20,5,5,0}"); /* the next is due */
-    keeper_stop(&f.keeper, now_ms);   /* with three on their way */
+    keeper_stop(&f.keeper, now_ms);   /* with four on their way */
     answer("make_partitions", ERR_NONE, "0");
     answer("sweep_limits", ERR_NONE, NULL);
     answer("apply_retention", ERR_NONE, NULL);
+    answer("go_on_erasing", ERR_NONE, "kept at the end"); /* and freed */
     keeper_stop(&f.keeper, now_ms + 1000000); /* none is: it does not wait */
     pass(1000000);
     for (size_t i = 0; i < COUNT_OF(asked); i++)
@@ -785,6 +809,7 @@ int main(void)
         cmocka_unit_test(a_walk_goes_on_until_it_is_over),
         cmocka_unit_test(a_step_that_was_too_long_is_made_shorter),
         cmocka_unit_test(the_dead_and_partitions_in_time),
+        cmocka_unit_test(an_erasure_left_half_way_is_gone_on_with),
         cmocka_unit_test(stopped_it_asks_nothing_more),
     };
     return RUN(tests);

@@ -4,7 +4,7 @@ from psycopg2.extensions import Binary
 
 from stage.connection import Connection, watcher
 from stage.tap import run, story
-from stage.worker import Caller, Worker, is_whole, new_session, said, session_row
+from stage.worker import Caller, Worker, is_whole, key_of, new_session, said, session_row
 
 
 class Operator(Connection):
@@ -24,6 +24,40 @@ def words_of(caller):
         caller.limit_key,
     )
     return [row.text for row in rows]
+
+
+def long_session(worker, turns):
+    """One with so many answered turns; its conversation."""
+    session = new_session()
+    talk = worker.turn(session).conversation_id
+    watcher().do(
+        "INSERT INTO hansard.turns (conversation_id, turn_no, state, idempotency_key, fingerprint, request_id, attempt,"
+        " accepted_at, finished_at) SELECT conversation_id, n, state, 'k' || n, fingerprint, request_id, 1, accepted_at,"
+        " finished_at FROM hansard.turns, generate_series(2, %s) n WHERE conversation_id = %s",
+        *(turns, talk),
+    )
+    return session, talk
+
+
+def blanked(talk):
+    return watcher().value("SELECT count(*) FROM hansard.turns WHERE conversation_id = %s AND fingerprint = ''", talk)
+
+
+def noted(talk):
+    """Turns, by the events of their erasure."""
+    return watcher().value(
+        "SELECT sum((detail ->> 'turns')::int) FROM hansard.audit_events WHERE detail -> 'conversation_ids' ? %s", str(talk)
+    )
+
+
+def asks(worker, session):
+    """One step, as the owner's worker makes it; None: there is more."""
+    return worker.value("SELECT hansard_api.erase_conversation(NULL, %s, gen_random_uuid()::text)", session)
+
+
+def goes_on(worker, session):
+    """One step, as another worker makes it that has found it left."""
+    return worker.value("SELECT hansard_api.go_on_erasing(%s)", Binary(key_of(session)))
 
 
 @story("a message comes while its session is erased: it begins anew, and what was erased is not shown")
@@ -204,6 +238,64 @@ def two_erasures_of_a_user():
     one.commit()
     assert second.result() == (1, 1, 2, 0, True)
     assert set(words_of(caller)) == {None}
+
+
+@story("two workers make steps of one erasure: one after the other, and no turn is counted twice")
+def steps_of_two():
+    a, b = Worker(), Worker()
+    session, talk = long_session(a, 3500)
+    assert asks(a, session) is None
+    b.begin()
+    goes_on(b, session)
+    step = a.start(lambda: asks(a, session)).waits_for(b)
+    b.commit()
+    assert step.result() is None
+    assert blanked(talk) == 3000
+    assert '"turns": 3500' in asks(a, session)
+    assert (blanked(talk), noted(talk)) == (3500, 3500)
+    assert goes_on(b, session) is None
+
+
+@story("the last step of an erasure is another's: whoever asked for it finds that it is done")
+def last_step_of_another():
+    a, b = Worker(), Worker()
+    session, talk = long_session(a, 1500)
+    assert asks(a, session) is None
+    b.begin()
+    assert goes_on(b, session) is None
+    last = a.start(lambda: asks(a, session)).waits_for(b)
+    b.commit()
+    assert last.sqlstate() == "HS404"
+    assert (blanked(talk), noted(talk)) == (1500, 1500)
+
+
+@story("a step fails: it is undone, and made again by whoever comes next")
+def step_rolled_back():
+    a, b = Worker(), Worker()
+    session, talk = long_session(a, 1500)
+    assert asks(a, session) is None
+    b.begin()
+    goes_on(b, session)
+    b.rollback()
+    assert (blanked(talk), noted(talk)) == (1000, 1000)
+    assert '"turns": 1500' in asks(a, session)
+    assert (blanked(talk), noted(talk)) == (1500, 1500)
+
+
+@story("a session begins anew while a step of its erasure is made: nobody waits, and what is new stays")
+def step_beside_a_new_conversation():
+    a, b = Worker(), Worker()
+    session, talk = long_session(a, 2500)
+    assert asks(a, session) is None
+    b.begin()
+    goes_on(b, session)
+    fresh = a.accept(session, words="new")
+    assert (fresh.outcome, fresh.turn_no) == ("accepted", 1)
+    assert a.finish(fresh, answer="stays") == "finished"
+    b.commit()
+    assert goes_on(b, session) is None
+    assert blanked(talk) == 2500
+    assert said(session)[-1] == (1, "completed", ["new", "stays"])
 
 
 run()

@@ -1,0 +1,38 @@
+"""Scrubbing beside traffic: turns do not stand behind its locks."""
+
+import concurrent.futures
+import time
+
+from lib.program import PATIENCE, hansard
+from lib.wait import until
+
+WAITS = "SELECT count(*) FROM pg_locks WHERE relation = %s::regclass AND mode = 'AccessExclusiveLock' AND NOT granted"
+MOST_S = 0.25 * PATIENCE
+
+
+def test_turns_go_on_while_it_waits(stack, caller, session):
+    """Somebody reads the month for long: each time scrubbing asks for the table, it gives up before anybody minds."""
+    caller.chat(session, "secret"), caller.erase(session)
+    table = "hansard.messages_" + stack.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')")
+    reader = stack.connect()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        try:
+            reader.autocommit = False
+            reader.cursor().execute(f"SELECT count(*) FROM {table}")
+            scrub = pool.submit(hansard, "audit", "scrub", migrate_url=stack.migrate_url())
+            slowest = 0
+            for number in range(60):
+                if number % 10 == 0:
+                    until(lambda: stack.value(WAITS, table), every=0.002)
+                began = time.monotonic()
+                assert caller.chat(f"{session} {number % 5}", "hello").status == 200
+                slowest = max(slowest, time.monotonic() - began)
+            print(f"slowest turn: {1000 * slowest:.0f} ms")
+            assert slowest < MOST_S
+            assert not scrub.done()
+        finally:
+            reader.close()
+        done = scrub.result()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"rewritten  {table}\n" in done.stdout
+    assert hansard("audit", "scrub", migrate_url=stack.migrate_url()).stdout == "nothing was erased since the last time\n"
