@@ -4,10 +4,17 @@
 
 SET LOCAL ROLE hansard_owner;
 
--- As the index has it: changing it takes new indexes. The ceiling keeps any text within what a tsvector can hold.
+-- As the index has it: changing it takes new indexes. The ceiling keeps any text within what a tsvector can hold. Not in the
+-- SQL language: the planner would put its text in its place for those who may call it, and for others not, and would keep in
+-- mind for a whole session what it first made of an index so. Who had read a view would then search without indexes.
 CREATE OR REPLACE FUNCTION hansard.words(of_text text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN to_tsvector('pg_catalog.simple'::regconfig, left(of_text, 100000));
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN to_tsvector('simple', left(of_text, 100000));
+END
+$$;
 COMMENT ON FUNCTION hansard.words(text) IS
     'What search looks for words in: the first 100,000 characters, in lower case, in no language''s ways.';
 
@@ -170,26 +177,32 @@ BEGIN
     -- A conversation has no words from before it began: later partitions are left out. Earlier ones are not, but have little
     -- of the time asked for, as their block range indexes know; so they are read.
     --
-    -- What the index or the time gives is put in order first, and then taken apart from the newest on, until there is enough.
-    -- OFFSET 0 keeps the planner from doing it the other way round.
-    SELECT string_agg(format('(SELECT m.conversation_id, m.turn_no, m."position", m.created_at'
-                             ' FROM (SELECT ctid, conversation_id, turn_no, "position", created_at FROM hansard.%1$I'
-                             ' WHERE created_at >= $2 AND created_at < $3%2$s'
-                             ' ORDER BY created_at DESC, turn_no DESC, "position" DESC OFFSET 0) AS m'
-                             ' WHERE (SELECT t.text ILIKE $5 AND hansard.words(t.text) @@ $1 FROM hansard.%1$I AS t WHERE t.ctid = m.ctid)'
-                             ' ORDER BY m.created_at DESC, m.turn_no DESC, m."position" DESC LIMIT $4)', p.partition_name, v.slice),
-                      ' UNION ALL ')
+    -- What is read in short windows, and what an index gives, is put in order first, and then taken apart from the newest on,
+    -- until there is enough: there may be much more. OFFSET 0 keeps the planner from doing it the other way round. What is in
+    -- no index yet is taken apart by several workers, if there are.
+    SELECT string_agg(format(CASE WHEN v.is_whole THEN
+                                 '(SELECT conversation_id, turn_no, "position", created_at FROM hansard.%1$I'
+                                 ' WHERE created_at >= $2 AND created_at < $3 AND %2$s AND text ILIKE $5 AND hansard.words(text) @@ $1'
+                                 ' ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4)'
+                             ELSE
+                                 '(SELECT conversation_id, turn_no, "position", created_at'
+                                 ' FROM (SELECT ctid, conversation_id, turn_no, "position", created_at FROM hansard.%1$I'
+                                 ' WHERE created_at >= $2 AND created_at < $3 AND %2$s'
+                                 ' ORDER BY created_at DESC, turn_no DESC, "position" DESC OFFSET 0) AS m'
+                                 ' WHERE (SELECT t.text ILIKE $5 AND hansard.words(t.text) @@ $1 FROM hansard.%1$I AS t WHERE t.ctid = m.ctid)'
+                                 ' ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4)'
+                             END, p.partition_name, v.slice), ' UNION ALL ')
     INTO parts
-    FROM (SELECT DISTINCT ON (i.partition_name) i.partition_name,
-                 CASE WHEN is_read OR i.ends <= from_at OR c.told IS NULL OR i.is_valid IS NOT true THEN '-infinity'
-                      ELSE i.indexed_until END AS indexed_until,
-                 c.told
+    FROM (SELECT DISTINCT ON (i.partition_name) i.partition_name, is_read OR i.ends <= from_at AS is_read,
+                 CASE WHEN i.is_valid AND c.told IS NOT NULL THEN i.indexed_until ELSE '-infinity' END AS indexed_until, c.told
           FROM hansard.word_indexes() i
           CROSS JOIN LATERAL hansard.word_condition(wanted, i.has_pairs) AS c (told)
           WHERE i.begins < to_at
           ORDER BY i.partition_name, i.is_valid DESC NULLS LAST, i.indexed_until DESC) AS p
-    CROSS JOIN LATERAL (VALUES (format(' AND created_at < %L AND (%s)', p.indexed_until, p.told), from_at < p.indexed_until),
-                               (format(' AND created_at >= %L', p.indexed_until), to_at > p.indexed_until)) AS v (slice, is_asked)
+    CROSS JOIN LATERAL (VALUES ('true', false, p.is_read),
+                               (format('created_at < %L AND (%s)', p.indexed_until, p.told), false, NOT p.is_read AND from_at < p.indexed_until),
+                               (format('created_at >= %L', p.indexed_until), true, NOT p.is_read AND to_at > p.indexed_until))
+               AS v (slice, is_whole, is_asked)
     WHERE v.is_asked;
     -- Times are parameters of a statement that is planned for them: so the planner sees what an index holds.
     EXECUTE format('SELECT array_agg(ROW(f.conversation_id, f.turn_no, f."position")::hansard.message_place)'
@@ -212,13 +225,16 @@ SET jit = off
 SET enable_partitionwise_join = off -- to plan it takes longer than the few rows do
 AS $$
 DECLARE
-    wanted  tsquery := websearch_to_tsquery('pg_catalog.simple', words);
-    upper   timestamptz := to_at;
-    lower   timestamptz := least(to_at, now());
-    width   interval := '10 minutes';
-    is_read boolean := true;
-    began   timestamptz;
-    found   hansard.message_place[] := '{}';
+    wanted        tsquery := websearch_to_tsquery('pg_catalog.simple', words);
+    upper         timestamptz := to_at;
+    lower         timestamptz := least(to_at, now());
+    width         interval := '10 minutes';
+    months        interval := '0';
+    is_read       boolean := true;
+    is_indexed    boolean;
+    indexed_until timestamptz;
+    began         timestamptz;
+    found         hansard.message_place[] := '{}';
 BEGIN
     IF coalesce(numnode(wanted), 0) = 0 THEN
         RAISE EXCEPTION 'no words to search for' USING ERRCODE = 'HS400';
@@ -226,23 +242,27 @@ BEGIN
     IF coalesce(most NOT BETWEEN 1 AND 1000, true) THEN
         RAISE EXCEPTION 'a search gives 1 to 1000 messages' USING ERRCODE = 'HS400';
     END IF;
-    from_at := (SELECT greatest(begins, from_at) FROM hansard.word_indexes() ORDER BY begins LIMIT 1);
+    SELECT greatest(min(i.begins), from_at),
+           coalesce(max(i.indexed_until) FILTER (WHERE i.is_valid AND hansard.word_condition(wanted, true) IS NOT NULL), '-infinity')
+    INTO from_at, indexed_until
+    FROM hansard.word_indexes() i
+    HAVING count(*) > 0;
     -- Words that are everywhere are found by reading the newest messages, where an index would have to name all their places
-    -- first: in windows that get wider as long as one is a matter of moments. Then the indexes are looked into, for one month,
-    -- two, four ...
+    -- first. So messages are read, in windows that get wider, for as long as one is a matter of moments, and as far as there is
+    -- no index. Then the indexes are looked into, for one month, two, four ...
     WHILE upper > from_at AND cardinality(found) < most LOOP
         began := clock_timestamp();
-        lower := greatest(from_at, CASE WHEN is_read THEN lower - width
-                                        ELSE date_trunc('month', lower - interval '1 microsecond') - width END);
+        is_indexed := NOT is_read AND upper <= indexed_until;
+        lower := greatest(from_at, CASE WHEN is_indexed THEN date_trunc('month', lower - interval '1 microsecond') - months
+                                        WHEN is_read THEN lower - width
+                                        ELSE greatest(lower - width, indexed_until) END);
         found := found || hansard.find_words(wanted, lower, upper, most - cardinality(found), is_read);
         upper := lower;
-        IF is_read AND clock_timestamp() - began < interval '50 milliseconds' THEN
-            width := width * 6;
-        ELSIF is_read THEN
-            is_read := false;
-            width := '0';
+        IF is_indexed THEN
+            months := months * 2 + interval '1 month';
         ELSE
-            width := width * 2 + interval '1 month';
+            width := width * 6;
+            is_read := is_read AND clock_timestamp() - began < interval '50 milliseconds';
         END IF;
     END LOOP;
     RETURN QUERY
