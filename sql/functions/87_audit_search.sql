@@ -41,7 +41,7 @@ BEGIN
     -- does not count. It counts to 16383; all that comes then is in this place for it, right after 16382.
     FOREACH word IN ARRAY ARRAY(SELECT hashtext((ts_lexize('simple', p.token))[1])
                                 FROM ts_parse('default', left(of_text, 100000)) AS p
-                                WHERE p.tokid NOT IN (12, 13, 14, 21) AND octet_length(p.token) < 2047)
+                                WHERE p.tokid NOT IN (12, 13, 14, 23) AND octet_length(p.token) < 2047)
     LOOP
         place := place + 1;
         IF place > 1 THEN
