@@ -77,15 +77,16 @@ BEGIN
 END
 $$;
 SELECT cmp_ok(pg_temp.tonight(), '>=', 4::bigint, 'an index for each month');
+-- The first who plans with them is somebody who may not call their functions: for the session, he must not make others of them.
+SET LOCAL ROLE hansard_auditor;
+DO $$ BEGIN PERFORM count(*) FROM hansard_audit.transcript; END $$;
+RESET ROLE;
 SELECT set_eq('SELECT * FROM phrases', 'SELECT * FROM pg_temp.counts()', 'phrases, with indexes');
 SELECT is(pg_temp.found('"or not not"', most), (SELECT array_agg(at ORDER BY at DESC) FROM (SELECT at FROM said ORDER BY at DESC LIMIT most) AS s),
           format('the newest %s', most))
 FROM generate_series(1, 6) AS most;
 
--- By what the index tells, whatever has been planned before by somebody who may not call its functions.
-SET LOCAL ROLE hansard_auditor;
-DO $$ BEGIN PERFORM count(*) FROM hansard_audit.transcript; END $$;
-RESET ROLE;
+-- By what the index tells.
 SET LOCAL enable_seqscan = off;
 CREATE FUNCTION pg_temp.plan_of(words text) RETURNS text
 LANGUAGE sql
@@ -96,7 +97,7 @@ AS $$
     WHERE w.ends = date_trunc('month', now(), 'UTC')
 $$;
 SELECT matches(pg_temp.plan_of('fox'), 'Bitmap Index Scan on messages_[0-9]+_words_', 'words are looked for in the index');
-SELECT matches(pg_temp.plan_of('"quick fox"'), 'Index Cond: .*words.*word_pairs', '... and pairs');
+SELECT matches(pg_temp.plan_of('"quick fox"'), 'Index Cond: .*@@.*word_pairs', '... and pairs');
 
 -- Indexes of the release before have no pairs. They are good for search, and are made anew.
 CREATE FUNCTION pg_temp.a_release_before() RETURNS void
@@ -115,7 +116,7 @@ END
 $$;
 SELECT lives_ok('SELECT pg_temp.a_release_before()', 'indexes without pairs');
 SELECT set_eq('SELECT * FROM phrases', 'SELECT * FROM pg_temp.counts()', '... find phrases');
-SELECT matches(pg_temp.plan_of('"quick fox"'), 'Index Cond: [^@]*words[^@]*@@', '... and are used');
+SELECT matches(pg_temp.plan_of('"quick fox"'), 'Bitmap Index Scan on messages_[0-9]+_words_', '... and are used');
 SELECT cmp_ok(pg_temp.tonight(), '>=', 4::bigint, '... and made anew');
 SELECT is(count(*), 0::bigint, '... all of them') FROM hansard.word_indexes() WHERE NOT has_pairs;
 SELECT is(pg_temp.tonight(), 0::bigint, '... once');
