@@ -1,4 +1,5 @@
--- A month of conversations as if they had been held, for bench/audit.py: in the order of time, with a chain that checks.
+-- A month of conversations as if they had been held, for bench/audit.py: in the order of time, with a chain that checks. Of
+-- the month that runs, until now.
 --
 -- Variables of psql: month (its first day), conversations (how many begin in it), first (number of the first), seed.
 -- Callers and texts are made by audit_base.sql. A conversation has 1 to 9 turns, some of which end in the next month.
@@ -8,26 +9,29 @@ SET synchronous_commit = off;
 SET work_mem = '512MB';
 SET jit = off;
 SET max_parallel_workers_per_gather = 0;
+SET timezone = 'UTC';
 SELECT setseed(:seed);
 
-BEGIN;
-
-SET LOCAL ROLE hansard_owner;
+-- By itself, for it locks what others want that fill another month.
+SET ROLE hansard_owner;
 SELECT hansard.make_partition(parent, :'month') FROM unnest('{conversations,turns,messages}'::text[]) AS parent;
 RESET ROLE;
+
+BEGIN;
 
 CREATE TEMPORARY TABLE held ON COMMIT DROP AS
 SELECT i, begun, (1 + floor(9 * random() * random() * 1.3))::integer AS turns, user_id, session_id,
        hansard.session_key(user_id, session_id) AS session_key, model,
        (substr(hansard.uuid_floor(begun)::text, 1, 14) || '7' || substr(mixed, 1, 3) || '-8' || substr(mixed, 4, 3) || '-'
         || substr(mixed, 7, 12))::uuid AS conversation_id
-FROM (SELECT i, :'month'::timestamp AT TIME ZONE 'UTC'
-             + random() * (:'month'::timestamp + interval '1 month' - interval '1 second' - :'month'::timestamp) AS begun,
+FROM (SELECT i, starts + random() * (ends - starts) AS begun,
              -- A fifth have no key; of the rest, few have many conversations.
              CASE WHEN random() > 0.2 THEN floor(power(random(), 2) * (SELECT count(*) FROM bench.callers))::integer END AS caller,
              'session ' || i AS session_id, (ARRAY['small', 'small', 'large', 'unpriced'])[1 + floor(random() * 3.2)::integer] AS model,
              md5(i::text) AS mixed
-      FROM generate_series(:first::bigint, :first::bigint + :conversations - 1) AS i) AS c
+      FROM generate_series(:first::bigint, :first::bigint + :conversations - 1) AS i,
+           (SELECT starts, greatest(least(starts + interval '1 month' - interval '1 second', now() - interval '30 minutes'), starts) AS ends
+            FROM (SELECT :'month'::timestamp AT TIME ZONE 'UTC' AS starts) AS m) AS m) AS c
 LEFT JOIN bench.callers USING (caller);
 
 CREATE TEMPORARY TABLE asked ON COMMIT DROP AS
