@@ -87,7 +87,8 @@
       "A session idle for longer starts a new conversation.")                                      \
     X(DURATION, retention, "HANSARD_RETENTION", 0, 3153600000000, "90d", "duration",               \
       "How long words are kept after a turn has ended, the same for each worker; 0: for ever. A "  \
-      "tier may have a time of its own.")                                                          \
+      "tier may have a time of its own. To shorten it, an operator has to allow it first: "        \
+      "docs/retention.md.")                                                                        \
     X(CHOICE, auth, "HANSARD_AUTH", "optional|required", 0, "optional", "choice",                  \
       "Whether callers without an API key are served.")                                            \
     X(TEXT, trusted_proxies, "HANSARD_TRUSTED_PROXIES", 0, 1500, "", "CIDR list",                  \

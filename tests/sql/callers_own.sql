@@ -35,7 +35,7 @@ INSERT INTO nobodys VALUES
     ('turns', 'model', 'the model server''s word for itself'), ('turns', 'error_code', 'a code of ours'),
     ('audit_events', 'kind', 'a word of ours'), ('workers', 'name', 'a worker''s address'), ('workers', 'version', 'a release'),
     ('tiers', 'tier', 'an operator''s word'), ('users', 'tier', 'an operator''s word'), ('prices', 'model', 'an operator''s word'),
-    ('prices', 'currency', 'an operator''s word'), ('schema_migrations', 'name', 'a file''s name'),
+    ('prices', 'currency', 'an operator''s word'), ('sealing', 'writers', 'transactions by their numbers'), ('schema_migrations', 'name', 'a file''s name'),
     ('schema_migrations', 'checksum', 'a file''s hash'), ('schema_functions', 'name', 'a file''s name'),
     ('schema_functions', 'checksum', 'a file''s hash');
 
