@@ -239,6 +239,25 @@ def test_stopped_and_gone_on(evidence, ids):
     is_fine(evidence.verify("--after", at), f"{len([id for id in rest if id > at])} conversations")
 
 
+def test_a_lock_in_the_way(evidence, ids):
+    """Of a month that is rewritten: it waits for longer than its role has patience."""
+    settings = {"audit_url": f"{evidence.url}?options=-c%20lock_timeout%3D50"}
+    environment = {**clean_environment(), **settings_environment(settings)}
+    locking = evidence.connect()
+    locking.autocommit = False
+    try:
+        locking.cursor().execute("LOCK TABLE hansard.messages IN ACCESS EXCLUSIVE MODE")
+        child = subprocess.Popen([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, text=True)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'hansard.messages'::regclass"
+        for _ in range(2):  # the second is not the first one's
+            until(lambda: evidence.value(waiting))
+            until(lambda: not evidence.value(waiting))
+    finally:
+        locking.close()
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode == 0 and out.startswith("ok: 20 conversations"), out
+
+
 # ---- seals -------------------------------------------------------------------------------------------------------
 
 
