@@ -129,7 +129,8 @@ void store_end_webhook(struct call_item *c, const struct store_webhook_end *w)
 void store_seal(struct call_item *c, const char *every_ms, const char *settled_ms, const char *most)
 {
     const char *const params[] = {every_ms, settled_ms, most};
-    ask(c, "SELECT hansard_api.seal($1::bigint, $2::bigint, $3::int, true)", params, COUNT_OF(params));
+    ask(c, "SELECT hansard_api.seal($1::bigint, $2::bigint, $3::int, true)", params,
+        COUNT_OF(params));
 }
 
 void store_sign_seal(struct call_item *c, const struct store_signature *s)
