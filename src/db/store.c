@@ -143,7 +143,8 @@ void store_give_back_webhook(struct call_item *c, const char *conversation, cons
 void store_seal(struct call_item *c, const char *every_ms, const char *settled_ms, const char *most)
 {
     const char *const params[] = {every_ms, settled_ms, most};
-    ask(c, "SELECT hansard_api.seal($1::bigint, $2::bigint, $3::int, true)", params, COUNT_OF(params));
+    ask(c, "SELECT hansard_api.seal($1::bigint, $2::bigint, $3::int, true)", params,
+        COUNT_OF(params));
 }
 
 void store_sign_seal(struct call_item *c, const struct store_signature *s)

@@ -28,7 +28,8 @@ ROWS = (
 SESSION_FITTED = """
     UPDATE hansard.sessions s
     SET chain_head = m.chain_hash, last_activity = m.created_at, next_turn = m.turn_no + 1
-    FROM (SELECT * FROM hansard.messages WHERE conversation_id = %s ORDER BY created_at DESC, turn_no DESC, position DESC LIMIT 1) AS m
+    FROM (SELECT * FROM hansard.messages WHERE conversation_id = %s
+          ORDER BY created_at DESC, turn_no DESC, position DESC LIMIT 1) AS m
     WHERE s.conversation_id = m.conversation_id"""
 ROW = " WHERE (conversation_id, turn_no, position) = (%s, %s, %s)"
 
@@ -65,7 +66,7 @@ class Tamperer:
         return rows
 
     def _sealed_from(self, number, rows):
-        """Where the first seal ends that holds this row: there it does not fit. Nowhere: there is no such row any more."""
+        """Where the first seal ends that holds this row: there it does not fit. Nowhere: there is no row any more."""
         messages = next(messages for messages in self._sealed if messages > number)
         return rows[messages - 1] if messages <= len(rows) else NOWHERE
 
@@ -95,10 +96,16 @@ class Tamperer:
     def another_conversation_in_its_place(self):
         """Other words, times and owner, all hashed as they should be."""
         self.owner_with_his_key()
-        self._do("UPDATE hansard.sessions SET session_key = c.session_key, user_id = c.user_id FROM hansard.conversations c "
-                 "WHERE c.conversation_id = sessions.conversation_id AND c.conversation_id = %s", [self.id])
-        self._do("UPDATE hansard.messages SET text = 'never said', text_hash = hansard.text_hash(salt, 'never said'), "
-                 "created_at = created_at - interval '1 us' WHERE conversation_id = %s", [self.id])
+        self._do(
+            "UPDATE hansard.sessions SET session_key = c.session_key, user_id = c.user_id FROM hansard.conversations c "
+            "WHERE c.conversation_id = sessions.conversation_id AND c.conversation_id = %s",
+            [self.id],
+        )
+        self._do(
+            "UPDATE hansard.messages SET text = 'never said', text_hash = hansard.text_hash(salt, 'never said'), "
+            "created_at = created_at - interval '1 us' WHERE conversation_id = %s",
+            [self.id],
+        )
         return [self._sealed_from(0, self._chain_anew())]
 
     def words_taken_away(self):
@@ -171,9 +178,10 @@ class Tamperer:
         turn = self.chance.randrange(1, TURNS)
         self._cut_turns([turn])
         number = next(n for n, row in enumerate(self.rows) if row[0] == turn)
+        up = "SET turn_no = turn_no - 1 WHERE conversation_id = %s AND turn_no = %s"
         for table in ("messages", "turns"):
             for later in range(turn + 1, TURNS + 1):
-                self._do(f"UPDATE hansard.{table} SET turn_no = turn_no - 1 WHERE conversation_id = %s AND turn_no = %s", [self.id, later])
+                self._do(f"UPDATE hansard.{table} {up}", [self.id, later])
         return [self._sealed_from(number, self._chain_anew())]
 
     def everything_of_a_conversation(self):
@@ -201,9 +209,9 @@ class Tamperer:
         return [(TURNS + 1, 1)]
 
     def inserted_conversation_in_sealed_time(self):
-        """Of an hour ago, all as it should be."""
+        """All as it should be, at the time of another one."""
         model, turns = self.id, self.chance.randint(1, TURNS)
-        self._do("SELECT hansard.uuid_v7(clock_timestamp() - interval '1 hour')::text")
+        self._do("SELECT hansard.uuid_v7(clock_timestamp())::text")
         ((self.id,),) = self._fetch()
         for table in ("messages", "turns", "conversations", "sessions"):
             self._do(
@@ -277,8 +285,8 @@ WAYS = [name for name in vars(Tamperer) if not name.startswith("_")]
 
 @pytest.fixture(scope="module")
 def evidence(common_stack, tmp_path_factory):
-    """With a record that is sealed: many conversations in more than one seal; the lines of the seals; statements that put all
-    back."""
+    """With a record that is sealed, many conversations in more than one seal; the lines of the seals; statements that put
+    all back."""
     database = Evidence(common_stack)
     ids = database.fill(CONVERSATIONS, TURNS, every="5 ms")
     seals = database.seal_all(most=60)
@@ -290,7 +298,8 @@ def evidence(common_stack, tmp_path_factory):
     restore += [f"INSERT INTO hansard.{table} SELECT * FROM kept.{table}" for table in TABLES]
     database.record = ids, restore
     database.lines = tmp_path_factory.mktemp("seals") / "seals.log"
-    database.lines.write_text("".join(json.dumps({"event": "sealed", **seal}, separators=(",", ":")) + "\n" for seal in seals))
+    logged = [json.dumps({"event": "sealed", **seal}, separators=(",", ":")) + "\n" for seal in seals]
+    database.lines.write_text("".join(logged))
     done = database.verify("--seals", database.lines)
     assert done.returncode == 0, done
     yield database
@@ -349,14 +358,17 @@ class Forger:
         self.count = count  # of seals
         self._tamperer = Tamperer(cursor, id, chance)
         self._tamperer.words_and_the_rest_of_the_chain_and_the_session()
-        self._do("SELECT seal_no FROM hansard.seal_heads WHERE conversation_id = %s AND messages > %s ORDER BY 1",
-                 [id, self._tamperer.number])
+        self._do(
+            "SELECT seal_no FROM hansard.seal_heads WHERE conversation_id = %s AND messages > %s ORDER BY 1",
+            [id, self._tamperer.number],
+        )
         self._seals = [row[0] for row in self._fetch()]  # that hold what was changed
 
     def _fit_heads(self):
         self._do(
-            "UPDATE hansard.seal_heads h SET head = m.chain_hash FROM (SELECT conversation_id, chain_hash, row_number() OVER "
-            "(ORDER BY created_at, turn_no, position) AS n FROM hansard.messages WHERE conversation_id = %s) AS m "
+            "UPDATE hansard.seal_heads h SET head = m.chain_hash FROM (SELECT conversation_id, chain_hash, "
+            "row_number() OVER (ORDER BY created_at, turn_no, position) AS n "
+            "FROM hansard.messages WHERE conversation_id = %s) AS m "
             "WHERE h.conversation_id = m.conversation_id AND h.messages = m.n",
             [self.id],
         )
@@ -365,9 +377,9 @@ class Forger:
         for seal in range(1, self.count + 1):
             self._do(
                 "UPDATE hansard.seals s SET root = n.root, previous = n.previous, hash = hansard.seal_hash(s.seal_no, "
-                "s.sealed_at, s.from_at, s.to_at, s.heads, n.root, n.previous) FROM (SELECT hansard.seal_root(%s) AS root, "
-                "coalesce((SELECT hash FROM hansard.seals WHERE seal_no = %s - 1), decode(repeat('00', 32), 'hex')) AS previous"
-                ") AS n WHERE s.seal_no = %s",
+                "s.sealed_at, s.from_at, s.to_at, s.heads, n.root, n.previous) "
+                "FROM (SELECT hansard.seal_root(%s) AS root, coalesce((SELECT hash FROM hansard.seals WHERE seal_no = %s - 1), "
+                "decode(repeat('00', 32), 'hex')) AS previous) AS n WHERE s.seal_no = %s",
                 [seal, seal, seal],
             )
 

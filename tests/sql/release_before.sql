@@ -1,7 +1,7 @@
 -- During a rolling upgrade, workers of the release before go on asking as they did: in these very words, with types left to
 -- the server, as that role. (What it returns besides is not asked for.)
 BEGIN;
-SELECT plan(14);
+SELECT plan(16);
 SELECT help.worker('new');
 GRANT USAGE ON SCHEMA tap, help TO hansard_app;
 GRANT TEMPORARY ON DATABASE :"DBNAME" TO hansard_app;
@@ -17,6 +17,8 @@ PREPARE old_accept AS
     FROM hansard_api.accept_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 PREPARE old_finish AS
     SELECT item, outcome FROM hansard_api.finish_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+
+PREPARE old_seal AS SELECT hansard_api.seal($1::bigint, $2::bigint, $3::int);
 
 CREATE TEMP TABLE lease (numbers) AS EXECUTE old_lease(help.id('old'), 'name', 'version', 1, NULL, 0, 0, 10, 0, 6000, 110000);
 SELECT is(cardinality(numbers), 3, 'a heartbeat is answered with three numbers') FROM lease;
@@ -67,6 +69,15 @@ CREATE TEMP TABLE finished_after AS EXECUTE old_finish(
     '{failed}', ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::integer[], ARRAY[NULL]::integer[], '{model_failed}',
     ARRAY[NULL]::integer[], '{3}');
 SELECT is(ROW(item, outcome), ROW(1, 'finished'::text), 'which fails') FROM finished_after;
+
+-- It wants to hear of a seal, or nothing.
+RESET ROLE;
+UPDATE hansard.messages SET created_at = created_at - interval '1 hour';
+SET LOCAL ROLE hansard_app;
+CREATE TEMP TABLE sealed (seal) AS EXECUTE old_seal(0, 60000, 1000);
+SELECT is(seal::jsonb ->> 'heads', '1', 'it may make a seal') FROM sealed;
+CREATE TEMP TABLE nothing (seal) AS EXECUTE old_seal(0, 60000, 1000);
+SELECT is(seal, NULL, '... and is told when there is none to make') FROM nothing;
 
 SELECT * FROM finish();
 ROLLBACK;

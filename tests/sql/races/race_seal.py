@@ -141,7 +141,7 @@ def finished_meanwhile():
     assert is_fine(session) and all_fit()
 
 
-@story("many write while one seals without a pause: everything is in the first seal that reaches it, and nobody is accused")
+@story("many write while one seals without a pause: all is in the first seal that reaches it, and nobody is accused")
 def storm():
     speakers, sealer = [Worker() for _ in range(4)], Worker()
     sessions = [[new_session() for _ in range(3)] for _ in speakers]
