@@ -27,9 +27,9 @@
 #define SWEEP_MS 10000
 #define SWEEP_ROWS "2000"
 #define SWEEP_PAGE_MS 100 /* until the next page */
-#define ERASING_MS 15000     /* until the next look for what was left half-way */
+#define ERASING_MS 15000  /* until the next look for what was left half-way */
 #define ERASING_STEP_MS 100
-#define AGAIN_MS 500      /* after a failure */
+#define AGAIN_MS 500 /* after a failure */
 #define WALK_MS (50LL * 60 * 1000)
 #define WALK_JITTER_MS (20 * 60 * 1000)
 #define WALK_STEP_MS 100    /* until the next step */
@@ -282,7 +282,11 @@ static int64_t retention_ended(struct keeper *k, struct call_item *item)
     long long age_s;
     if (item->err.kind != ERR_NONE) {
         w->most = w->most > 8 ? w->most / 8 : 1;
-        if (item->err.kind != ERR_DB_DOWN)
+        if (item->err.kind == ERR_BAD_FIELD)
+            LOG(LOG_WARN, "retention_refused",
+                LOG_TEXT("detail", "HANSARD_RETENTION is shorter than the database allows: "
+                                   "hansard.retention_walk.shortest"));
+        else if (item->err.kind != ERR_DB_DOWN)
             log_err(LOG_WARN, "retention_not_applied", &item->err);
     } else if (item->text && sscanf(item->text, "{0,%lld}", &age_s) == 1) {
         metrics_set(METRIC_OLDEST_MESSAGE, 0, age_s);
@@ -355,8 +359,7 @@ void keeper_init(struct keeper *k, const struct keeper_options *o)
 static bool is_busy_locked(const struct keeper *k)
 {
     return k->heartbeat.is_asked || k->reaping.is_asked || k->partitions.is_asked ||
-           k->sweep.is_asked || k->sealing.is_asked || k->retention.is_asked ||
-           k->erasing.is_asked;
+           k->sweep.is_asked || k->sealing.is_asked || k->retention.is_asked || k->erasing.is_asked;
 }
 
 void keeper_stop(struct keeper *k, int64_t until_ms)

@@ -54,13 +54,12 @@ struct keeper {
     struct gate *gate;
     void (*cancelled)(void *arg);
     void *arg;
-    struct keeper_duty heartbeat, reaping, partitions, sweep, sealing, retention,
-        erasing;
+    struct keeper_duty heartbeat, reaping, partitions, sweep, sealing, retention, erasing;
     struct keeper_beat beat; /* heartbeat's own */
     struct sealer sealer;    /* sealing's own */
     char *swept_to;          /* sweep's own: the key to go on after; NULL: from the first */
     struct keeper_walk walk; /* retention's own */
-    char *erased_on;         /* erasing's own: the session to go on with; NULL: whichever was left */
+    char *erased_on; /* erasing's own: the session to go on with; NULL: whichever was left */
 
     pthread_mutex_t lock;
     pthread_cond_t quiet;

@@ -91,9 +91,10 @@ static bool clear_samples(PGconn *pg, bool was_erased, FILE *out, struct err *e)
         return true;
     }
     if (!is_superuser && are_samples)
-        return err_set(e, ERR_INTERNAL,
-                       "samples of words are left in pg_statistic, which only a superuser may clear: "
-                       "see docs/retention.md");
+        return err_set(
+            e, ERR_INTERNAL,
+            "samples of words are left in pg_statistic, which only a superuser may clear: "
+            "see docs/retention.md");
     if (!is_superuser)
         return true;
     if (!direct_do(pg, delete_samples_sql, e) || !rewrite(pg, "pg_catalog.pg_statistic", e))
@@ -109,8 +110,8 @@ bool scrub_run(const char *url, FILE *out, struct err *e)
     bool is_fine = false;
     if (!pg || !direct_do(pg, "SET lock_timeout = " LOCK_MS, e))
         goto out;
-    tables = direct_ask(
-        pg, "SELECT month, table_name, since FROM hansard_admin.list_unscrubbed()", e);
+    tables =
+        direct_ask(pg, "SELECT month, table_name, since FROM hansard_admin.list_unscrubbed()", e);
     is_fine = tables && rewrite_all(pg, tables, out, e) &&
               clear_samples(pg, PQntuples(tables) > 0, out, e);
 out:

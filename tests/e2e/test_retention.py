@@ -78,3 +78,13 @@ def test_month_is_dropped(stack, worker, caller, session):
         "heads_hash": heads_hash,
     }
     assert caller.chat(session, "life goes on").turn == 1
+
+
+def test_no_worker_goes_below_what_is_allowed(stack, worker, caller, user, session):
+    """One that is set to keep words for a moment is refused, and says so."""
+    assert stack.value("SELECT shortest FROM hansard.retention_walk").days == 90, "what the first one was set to"
+    caller.chat(session, "stays")
+    walk_anew(stack)
+    running = worker(retention="10ms")
+    until(lambda: any('"retention_refused"' in line for line in running.log_lines()))
+    assert words(stack, user) == ["echo 1: stays", "stays"]

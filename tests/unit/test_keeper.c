@@ -779,7 +779,7 @@ static void stopped_it_asks_nothing_more(void **state)
     answer("sweep_limits", ERR_NONE, NULL);
     answer("apply_retention", ERR_NONE, NULL);
     answer("go_on_erasing", ERR_NONE, "kept at the end"); /* and freed */
-    keeper_stop(&f.keeper, now_ms + 1000000); /* none is: it does not wait */
+    keeper_stop(&f.keeper, now_ms + 1000000);             /* none is: it does not wait */
     pass(1000000);
     for (size_t i = 0; i < COUNT_OF(asked); i++)
         assert_null(asked[i]);
