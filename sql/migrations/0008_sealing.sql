@@ -18,6 +18,4 @@ INSERT INTO hansard.sealing (is_sealing) VALUES (true);
 -- Looked up for each sealed conversation that is gone; events are many, and few of these.
 CREATE INDEX audit_events_dropped ON hansard.audit_events ((detail ->> 'month')) WHERE kind = 'partition_dropped';
 
-COMMENT ON COLUMN hansard.seals.from_at IS 'What was said after this moment is in it, and only what was …';
-
 RESET ROLE;
