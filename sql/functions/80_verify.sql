@@ -230,9 +230,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_audit.verify(uuid) IS
-    'Checks a conversation: words against their hashes, the chain from header to head, the shape of turns, what seals hold. '
-    'One row "ok" with counts (erased: messages whose words erasure or retention has taken; the hashes of these are checked '
-    'all the same), or '
+    'Checks a conversation: words against their hashes, the chain from header to head, the shape of turns, what seals hold, '
+    'and that they hold all that says it is older. One row "ok" with counts (erased: messages whose words erasure or retention '
+    'has taken; the hashes of these are checked all the same), or '
     'what is wrong, a row each, first the one that tells most: "broken". "gone": retention has dropped it. "unknown": nothing speaks '
     'of such a conversation.';
 GRANT EXECUTE ON FUNCTION hansard_audit.verify(uuid) TO hansard_auditor;

@@ -19,6 +19,4 @@ INSERT INTO hansard.sealing (is_sealing) VALUES (true);
 CREATE INDEX audit_events_dropped ON hansard.audit_events ((detail ->> 'month')) WHERE kind = 'partition_dropped';
 ALTER INDEX hansard.audit_events_dropped ALTER COLUMN 1 SET STATISTICS 0;
 
-COMMENT ON COLUMN hansard.seals.from_at IS 'What was said after this moment is in it, and only what was …';
-
 RESET ROLE;
