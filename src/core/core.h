@@ -27,6 +27,7 @@ void core_leave(struct core *c); /* hand back the jobs: others will run them */
 void core_drain(struct core *c); /* refuse new turns from now on; nobody waits for jobs */
 bool core_wait_idle(struct core *c, int64_t until_ms); /* monotonic; true: no turn is open */
 void core_close(struct core *c);
+bool core_is_closing(struct core *c); /* what goes on by itself ends now */
 
 void core_status(struct core *c, struct core_status *out);
 const struct config *core_config(const struct core *c);

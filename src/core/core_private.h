@@ -48,4 +48,3 @@ struct core {
     bool has_left;          /* lock */
 };
 
-bool core_is_closing(struct core *c);

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "core/core.h"
 #include "core/turn.h"
 #include "db/store.h"
 #include "http/api.h"
@@ -25,10 +26,14 @@ static void finish(struct exchange *x)
 static void on_step(struct call_item *item)
 {
     struct lookup *l = CONTAINER_OF(item, struct lookup, item);
-    if (item->err.kind == ERR_NONE && !item->text)
+    bool has_more = item->err.kind == ERR_NONE && !item->text;
+    if (has_more && !core_is_closing(l->exchange->loop->server->core)) {
         lookup_repeat(l);
-    else
-        exchange_wake(l->exchange);
+        return;
+    }
+    if (has_more)
+        err_set(&item->err, ERR_DRAINING, "this worker is stopping; another one goes on");
+    exchange_wake(l->exchange);
 }
 
 /* NULL: the path names no session. */

@@ -83,6 +83,25 @@ def test_what_was_really_said(stack, record, caller, session):
     assert "(2 erased)" in done.stdout or "(7 erased)" in done.stdout
 
 
+def test_an_erasure_that_is_not_through(evidence, ids):
+    """It has some words still, and no session id: nothing is wrong."""
+    (step,) = evidence.sql(
+        "SELECT e.* FROM hansard.conversations c,"
+        " hansard.erase_step(ARRAY[c.session_key], NULL, 3, NULL, 'test') e WHERE c.conversation_id = %s::uuid",
+        ids[5],
+    )
+    assert (step.conversations, step.turns, step.total) == (1, 3, None)
+    done = evidence.verify()
+    is_fine(done, "20 conversations")
+    assert "(0 erased)" not in done.stdout and evidence.sql(SQL, ids[5])[0].status == "ok"
+    evidence.sql("DELETE FROM hansard.erasures")
+    is_broken(
+        evidence.verify(),
+        f"conversation {ids[5]} turn 4 position 1: session id taken away, but not by erasing the conversation",
+    )
+    assert evidence.sql(SQL, ids[5])[0].status == "broken"
+
+
 def test_order_is_that_of_time(evidence, ids):
     """A question that was stored before the answer to the one before it."""
     there = f"conversation_id = '{ids[0]}'"

@@ -1,13 +1,16 @@
 """An erasure that is too long for one step, and its worker dies between two: another one goes on."""
 
+import time
+
 from lib.client import Client, problem
 from lib.lengthen import lengthen
+from lib.program import PATIENCE
 from lib.together import begin
 from lib.wait import until
 
+TURNS = 30000
 BLANKED = "SELECT coalesce(sum(turns), 0) FROM hansard.erasures WHERE conversation_id = %s::uuid"
 WORDS = "SELECT count(*) FROM hansard.messages WHERE conversation_id = %s::uuid AND (text IS NOT NULL OR salt IS NOT NULL)"
-TURNS = 30000
 
 
 def test_killed_between_two_steps(stack, worker, tell):
@@ -34,6 +37,22 @@ def test_killed_between_two_steps(stack, worker, tell):
     assert (turns, requests) == (TURNS, 1)
     assert caller.read("left").json["turns"][0]["messages"][0]["content"] == "anew", "what was said since is left alone"
     tell(f"killed after {blanked} of {TURNS} turns; {steps} steps in all")
+
+
+def test_stopped_between_two_steps(stack, worker):
+    """It says so and ends at once; the rest is another's."""
+    running = worker()
+    caller = Client(running.url, stack.add_key("whose worker stops", "unlimited"))
+    assert caller.chat("stopped", "secret").status == 200
+    conversation = lengthen(stack, "stopped", TURNS)
+    erasure = begin(caller.erase, "stopped")
+    until(lambda: stack.value(BLANKED, conversation))
+    began = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - began < 3 * PATIENCE, "nobody waits for the rest"
+    assert problem(erasure.result()) == (503, "draining")
+    answer = Client(worker().url, caller.key).erase("stopped")
+    assert answer.json["erased"]["turns"] == TURNS
 
 
 def test_asked_for_again(stack, worker):
