@@ -37,7 +37,7 @@ LEFT JOIN bench.callers USING (caller);
 CREATE TEMPORARY TABLE asked ON COMMIT DROP AS
 SELECT h.i, h.conversation_id, h.model, turn_no, accepted_at, state,
        CASE WHEN state <> 'failed' THEN accepted_at + wait / 3 END AS first_byte_at, accepted_at + wait AS finished_at,
-       number % 5000 AS question, (number * 7919 + turn_no) % 5000 AS answer, number
+       number % 5000 AS question, (i * 7919 + turn_no * 613) % 5000 AS answer, number
 FROM (SELECT h.*, turn_no, h.begun + (turn_no - 1) * interval '3 minutes' AS accepted_at, h.i * 10 + turn_no AS number,
              CASE WHEN random() < 0.005 THEN interval '15 seconds' ELSE interval '3 seconds' END * (0.1 + random()) AS wait,
              CASE WHEN random() < 0.98 THEN 'completed' WHEN random() < 0.9 THEN 'failed' ELSE 'cancelled' END::hansard.turn_state AS state
