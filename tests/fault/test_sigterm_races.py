@@ -24,8 +24,8 @@ def some_words(rng):
 
 
 def left_open(stack, worker_id):
-    """Sessions, turns and the worker's own row."""
-    places = ("sessions WHERE open_worker", "turns WHERE state = 'running' AND worker_id", "workers WHERE worker_id")
+    """Sessions, turns and the worker's own row, unless it says that it has left."""
+    places = ("sessions WHERE open_worker", "turns WHERE state = 'running' AND worker_id", "workers WHERE NOT has_left AND worker_id")
     return [stack.value(f"SELECT count(*) FROM hansard.{place} = %s", worker_id) for place in places]
 
 
