@@ -1,6 +1,6 @@
 -- What is too long for one transaction is erased in steps: closed at once, blanked bit by bit, and counted in the end.
 BEGIN;
-SELECT plan(59);
+SELECT plan(61);
 SELECT help.worker('w');
 SELECT help.caller('ann', 'free');
 
@@ -106,6 +106,12 @@ SELECT is(count(*), 0::bigint, 'it is done') FROM hansard.erasures;
 SELECT is(array_agg(DISTINCT request_id), ARRAY[help.id('request left')], 'the events are those of the request') FROM events;
 SELECT is(hansard_api.go_on_erasing(help.session_key('left', 'ann')), NULL, 'a session of which nothing is left');
 SELECT throws_ok($$SELECT pg_temp.erase('left')$$, 'HS404', NULL, 'whoever asks again finds nothing');
+
+-- What retention has dropped meanwhile.
+INSERT INTO hansard.erasures (conversation_id, session_key, cancelled, step_at) VALUES (help.id('dropped'), '\x01', 0, now() - interval '1 day');
+SELECT is(hansard_api.go_on_erasing(NULL), NULL, 'of a conversation that has been dropped');
+SELECT is(ROW((SELECT count(*) FROM hansard.erasures), (SELECT count(*) FROM events WHERE ids ? help.id('dropped')::text)), ROW(0::bigint, 0::bigint),
+          '... nothing is left, and nothing noted');
 
 -- By an operator.
 UPDATE talk SET id = pg_temp.long('long', 25);

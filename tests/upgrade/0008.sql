@@ -1,7 +1,7 @@
 -- A database as schema 8 leaves it: a conversation of a caller in a tier with caps and a retention of its own, with a turn
 -- that failed and one that is open and held; counters of limits, one of which was reached; workers with a lease and without;
--- a walk of the retention that was left half-way. Written out in plain statements, for the functions of that release are not
--- there any more.
+-- a walk of the retention that was left half-way, and an erasure of something that has been dropped since. Written out in
+-- plain statements, for the functions of that release are not there any more.
 
 SET ROLE hansard_owner;
 
@@ -26,6 +26,9 @@ VALUES ('019b76da-a800-7000-8000-00000000000a', '127.0.0.1:8080', '0.2.0', '2026
         '2026-01-01 00:09:16+00', 10, 0, 0, 0, NULL, NULL, NULL),
        ('019b76da-a800-7000-8000-00000000000d', '127.0.0.1:8082', '0.2.0', '2026-01-01 00:00:00+00', '2026-01-01 00:08:00+00',
         '2026-01-01 00:08:16+00', 4, 480, 1, 10, '2026-01-01 00:08:05+00', '2026-01-01 00:10:07+00', '2026-01-01 00:08:27+00');
+INSERT INTO hansard.erasures (conversation_id, session_key, user_id, asked_by, cancelled, turns, messages, after_turn, step_at)
+VALUES ('019b76da-a801-7000-8000-000000000009', sha256('gone'), '019b76da-a800-7000-8000-000000000001', 'postgres', 1, 1000, 1999,
+        1000, '2026-01-01 00:06:00+00');
 INSERT INTO hansard.rate_limits (limit_key, tat_us, emission_us, burst, granted, seen_us, refused_us)
 VALUES ('user:019b76da-a800-7000-8000-000000000001', 1767225900000000, 100000, 500, 1, 1767225900250000, 0),
        ('addr:192.0.2.7', 1767225960000000, 6000000, 10, 1, 1767225900000000, 1767225901000000);
