@@ -129,7 +129,7 @@ SELECT is(count(*), 1::bigint, '... which is the end') FROM hansard.audit_events
 -- The host of a webhook that was given up.
 CREATE FUNCTION pg_temp.hosts() RETURNS text
 LANGUAGE sql
-AS $$ SELECT string_agg(concat_ws(' ', detail ->> 'attempts', detail ->> 'host'), ', ' ORDER BY event_id) FROM hansard.audit_events WHERE kind = 'webhook_given_up' $$;
+AS $$ SELECT string_agg(concat_ws(' ', detail ->> 'attempts', detail ->> 'host'), ', ' ORDER BY detail ->> 'attempts') FROM hansard.audit_events WHERE kind = 'webhook_given_up' $$;
 UPDATE talk SET id = pg_temp.long('told', 3), other = pg_temp.long('kept', 3);
 UPDATE hansard.turns SET is_job = true FROM talk WHERE conversation_id IN (id, other);
 SELECT hansard.note_webhook_given_up(id, 2, 'https://ann.example/x', 1), hansard.note_webhook_given_up(other, 2, 'https://kept.example/x', 2) FROM talk;
