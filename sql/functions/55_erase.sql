@@ -173,7 +173,8 @@ BEGIN
     SELECT hansard.uuid_v7(noted_at), noted_at, 'conversation_erased', part.user_id, part.request_id,
            jsonb_strip_nulls(jsonb_build_object(
                'conversations', conversations, 'turns', turns, 'messages', messages, 'cancelled', cancelled, 'by', part.asked_by,
-               'conversation_ids', ARRAY(SELECT DISTINCT i.id FROM unnest(ids) AS i (id) ORDER BY i.id)));
+               'conversation_ids', ARRAY(SELECT DISTINCT i.id FROM unnest(ids) AS i (id) ORDER BY i.id)))
+    WHERE conversations > 0 OR turns > 0;
     WITH whole AS (
         DELETE FROM hansard.erasures e
         WHERE e.session_key = ANY (session_keys)

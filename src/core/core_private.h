@@ -47,4 +47,3 @@ struct core {
     bool is_closing;        /* lock: nothing goes to the model any more, nobody waits */
     bool has_left;          /* lock */
 };
-

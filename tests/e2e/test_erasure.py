@@ -126,8 +126,12 @@ def test_same_name_of_another_owner_keeps_its_words(caller, stranger, session):
     assert turn["messages"][0]["content"] == "a"
 
 
-STEPS = "SELECT count(*), sum((detail ->> 'turns')::int) AS turns FROM hansard.audit_events WHERE detail -> 'conversation_ids' ? %s"
-LEFT = "SELECT count(*) FROM hansard.messages WHERE conversation_id = %s::uuid AND (text IS NOT NULL OR salt IS NOT NULL)"
+STEPS = """
+SELECT count(*), sum((detail ->> 'turns')::int) AS turns FROM hansard.audit_events WHERE detail -> 'conversation_ids' ? %s
+"""
+LEFT = """
+SELECT count(*) FROM hansard.messages WHERE conversation_id = %s::uuid AND (text IS NOT NULL OR salt IS NOT NULL)
+"""
 
 
 def test_a_long_conversation_is_erased_before_it_is_said(stack, caller, session):

@@ -1,6 +1,8 @@
 """Scrubbing beside traffic: turns do not stand behind its locks."""
 
 import concurrent.futures
+import re
+import secrets
 import time
 
 from lib.program import PATIENCE, hansard
@@ -36,3 +38,24 @@ def test_turns_go_on_while_it_waits(stack, caller, session):
     assert (done.returncode, done.stderr) == (0, "")
     assert f"rewritten  {table}\n" in done.stdout
     assert hansard("audit", "scrub", migrate_url=stack.migrate_url()).stdout == "nothing was erased since the last time\n"
+
+
+def test_samples_need_a_superuser(stack, record, caller, session):
+    """What ANALYZE had kept: an owner who is none rewrites the tables, and is told; the superuser clears it."""
+    caller.chat(session, "hello")
+    role = f"keeper_{secrets.token_hex(6)}"
+    stack.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'secret' IN ROLE hansard_owner")
+    stack.sql("ALTER TABLE hansard.webhooks ALTER COLUMN url SET STATISTICS -1")
+    (turn,) = record.turns(session)
+    stack.sql("SELECT hansard.queue_webhook(%s, 1, 'https://sampled.example/')", turn.conversation)
+    stack.sql("ANALYZE hansard.webhooks")
+    stack.sql("SELECT hansard.keep_out_of_statistics()")
+    assert caller.erase(session).status == 200
+    url = re.sub(r"//[^@]+@", f"//{role}:secret@", stack.migrate_url())
+    done = hansard("audit", "scrub", migrate_url=url)
+    assert done.returncode == 1 and "superuser" in done.stderr
+    assert "rewritten  hansard.webhooks\n" in done.stdout
+    done = hansard("audit", "scrub", migrate_url=stack.migrate_url())
+    assert (done.returncode, done.stdout) == (0, "rewritten  pg_catalog.pg_statistic\n")
+    assert hansard("audit", "scrub", migrate_url=url).stdout == "nothing was erased since the last time\n"
+    stack.sql(f"DROP ROLE {role}")

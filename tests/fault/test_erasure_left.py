@@ -10,7 +10,9 @@ from lib.wait import until
 
 TURNS = 30000
 BLANKED = "SELECT coalesce(sum(turns), 0) FROM hansard.erasures WHERE conversation_id = %s::uuid"
-WORDS = "SELECT count(*) FROM hansard.messages WHERE conversation_id = %s::uuid AND (text IS NOT NULL OR salt IS NOT NULL)"
+WORDS = """
+SELECT count(*) FROM hansard.messages WHERE conversation_id = %s::uuid AND (text IS NOT NULL OR salt IS NOT NULL)
+"""
 
 
 def test_killed_between_two_steps(stack, worker, tell):
@@ -32,8 +34,11 @@ def test_killed_between_two_steps(stack, worker, tell):
     stack.sql("UPDATE hansard.erasures SET step_at = step_at - interval '30 seconds'")
     until(lambda: stack.value(WORDS, conversation) == 0, seconds=60)
     until(lambda: stack.value("SELECT count(*) = 0 FROM hansard.erasures"))
-    events = "SELECT sum((detail ->> 'turns')::int), count(DISTINCT request_id) AS requests, count(*) AS steps FROM hansard.audit_events"
-    turns, requests, steps = stack.sql(f"{events} WHERE detail -> 'conversation_ids' ? %s", conversation)[0]
+    turns, requests, steps = stack.sql(
+        "SELECT sum((detail ->> 'turns')::int), count(DISTINCT request_id) AS requests, count(*) AS steps"
+        " FROM hansard.audit_events WHERE detail -> 'conversation_ids' ? %s",
+        conversation,
+    )[0]
     assert (turns, requests) == (TURNS, 1)
     assert caller.read("left").json["turns"][0]["messages"][0]["content"] == "anew", "what was said since is left alone"
     tell(f"killed after {blanked} of {TURNS} turns; {steps} steps in all")

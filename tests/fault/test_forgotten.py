@@ -31,13 +31,15 @@ def files_with(folder, words):
 def say_in_the_past(stack, user, words):
     """A message of last month, for an index of words has none of today."""
     stack.sql(
-        "SET LOCAL ROLE hansard_owner; SELECT hansard.make_partition(p, (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month')::date)"
-        " FROM unnest('{conversations,turns,messages}'::text[]) p"
+        "SET LOCAL ROLE hansard_owner; SELECT hansard.make_partition(p, (date_trunc('month', now() AT TIME ZONE 'UTC')"
+        " - interval '1 month')::date) FROM unnest('{conversations,turns,messages}'::text[]) p"
     )
     at = stack.value("SELECT date_trunc('month', now(), 'UTC') - interval '10 days'")
-    talk, owner = stack.value("SELECT hansard.uuid_v7(%s)", at), stack.value("SELECT user_id FROM hansard.users WHERE name = %s", user)
+    talk = stack.value("SELECT hansard.uuid_v7(%s)", at)
+    owner = stack.value("SELECT user_id FROM hansard.users WHERE name = %s", user)
     stack.sql(
-        "INSERT INTO hansard.conversations VALUES (%s, hansard.session_key(%s, %s), %s, %s, %s)", talk, owner, words, owner, words, at
+        "INSERT INTO hansard.conversations VALUES (%s, hansard.session_key(%s, %s), %s, %s, %s)",
+        *(talk, owner, words, owner, words, at),
     )
     for turn in range(1, 31):
         stack.sql(
@@ -45,7 +47,10 @@ def say_in_the_past(stack, user, words):
             " accepted_at, finished_at) VALUES (%s, %s, 'failed', %s, sha256('x'), gen_random_uuid(), 1, %s, %s)",
             *(talk, turn, f"{words} {turn}", at, at),
         )
-        stack.sql("INSERT INTO hansard.messages VALUES (%s, %s, 1, 'user', %s, %s, '0123456789abcdef', '', '')", talk, turn, words, at)
+        stack.sql(
+            "INSERT INTO hansard.messages VALUES (%s, %s, 1, 'user', %s, %s, '0123456789abcdef', '', '')",
+            *(talk, turn, words, at),
+        )
     return at
 
 
@@ -58,7 +63,8 @@ def index_words(stack):
 
 
 def give_up_a_webhook(stack, job, url):
-    stack.sql("SELECT hansard.note_webhook_given_up(%s, %s, %s, 8)", job.rpartition("-")[0], int(job.rpartition("-")[2]), url)
+    conversation, _, turn = job.rpartition("-")
+    stack.sql("SELECT hansard.note_webhook_given_up(%s, %s, %s, 8)", conversation, int(turn), url)
 
 
 def test_words_of_an_erased_user(stack, worker):
@@ -80,8 +86,9 @@ def test_words_of_an_erased_user(stack, worker):
     stack.sql("SELECT hansard.queue_webhook(%s, %s, %s)", *job.rsplit("-", 1), f"https://{words['told']}.example/")
     give_up_a_webhook(stack, job, f"https://{words['host']}.example/")
     stack.sql(
-        "INSERT INTO hansard.jobs SELECT conversation_id, 1000, session_key, 'addr:' || %s, now(), false, NULL, 0, %s FROM hansard.sessions"
-        " WHERE session_id = %s", words["queued"], f"https://{words['queued']}.example/", words["session"],
+        "INSERT INTO hansard.jobs SELECT conversation_id, 1000, session_key, 'addr:' || %s, now(), false, NULL, 0, %s"
+        " FROM hansard.sessions WHERE session_id = %s",
+        *(words["queued"], f"https://{words['queued']}.example/", words["session"]),
     )
     at = say_in_the_past(stack, words["user"], words["indexed"])
     assert any(statement.startswith("CREATE INDEX") for statement in index_words(stack))

@@ -1,6 +1,6 @@
 -- What is too long for one transaction is erased in steps: closed at once, blanked bit by bit, and counted in the end.
 BEGIN;
-SELECT plan(59);
+SELECT plan(61);
 SELECT help.worker('w');
 SELECT help.caller('ann', 'free');
 
@@ -107,6 +107,12 @@ SELECT is(array_agg(DISTINCT request_id), ARRAY[help.id('request left')], 'the e
 SELECT is(hansard_api.go_on_erasing(help.session_key('left', 'ann')), NULL, 'a session of which nothing is left');
 SELECT throws_ok($$SELECT pg_temp.erase('left')$$, 'HS404', NULL, 'whoever asks again finds nothing');
 
+-- What retention has dropped meanwhile.
+INSERT INTO hansard.erasures (conversation_id, session_key, cancelled, step_at) VALUES (help.id('dropped'), '\x01', 0, now() - interval '1 day');
+SELECT is(hansard_api.go_on_erasing(NULL), NULL, 'of a conversation that has been dropped');
+SELECT is(ROW((SELECT count(*) FROM hansard.erasures), (SELECT count(*) FROM events WHERE ids ? help.id('dropped')::text)), ROW(0::bigint, 0::bigint),
+          '... nothing is left, and nothing noted');
+
 -- By an operator.
 UPDATE talk SET id = pg_temp.long('long', 25);
 SELECT is((SELECT e FROM hansard_admin.erase_session('ann', 'long', 10) e), ROW(1, 10, 19, 1, false), 'an operator''s step');
@@ -123,7 +129,7 @@ SELECT is(count(*), 1::bigint, '... which is the end') FROM hansard.audit_events
 -- The host of a webhook that was given up.
 CREATE FUNCTION pg_temp.hosts() RETURNS text
 LANGUAGE sql
-AS $$ SELECT string_agg(concat_ws(' ', detail ->> 'attempts', detail ->> 'host'), ', ' ORDER BY event_id) FROM hansard.audit_events WHERE kind = 'webhook_given_up' $$;
+AS $$ SELECT string_agg(concat_ws(' ', detail ->> 'attempts', detail ->> 'host'), ', ' ORDER BY detail ->> 'attempts') FROM hansard.audit_events WHERE kind = 'webhook_given_up' $$;
 UPDATE talk SET id = pg_temp.long('told', 3), other = pg_temp.long('kept', 3);
 UPDATE hansard.turns SET is_job = true FROM talk WHERE conversation_id IN (id, other);
 SELECT hansard.note_webhook_given_up(id, 2, 'https://ann.example/x', 1), hansard.note_webhook_given_up(other, 2, 'https://kept.example/x', 2) FROM talk;

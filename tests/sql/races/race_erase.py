@@ -40,13 +40,15 @@ def long_session(worker, turns):
 
 
 def blanked(talk):
-    return watcher().value("SELECT count(*) FROM hansard.turns WHERE conversation_id = %s AND fingerprint = ''", talk)
+    statement = "SELECT count(*) FROM hansard.turns WHERE conversation_id = %s AND fingerprint = ''"
+    return watcher().value(statement, talk)
 
 
 def noted(talk):
     """Turns, by the events of their erasure."""
     return watcher().value(
-        "SELECT sum((detail ->> 'turns')::int) FROM hansard.audit_events WHERE detail -> 'conversation_ids' ? %s", str(talk)
+        "SELECT sum((detail ->> 'turns')::int) FROM hansard.audit_events WHERE detail -> 'conversation_ids' ? %s",
+        str(talk),
     )
 
 
