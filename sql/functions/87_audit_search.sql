@@ -176,7 +176,9 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    hint  text := hansard.word_hint(wanted);
+    -- ILIKE and words() have the same lower case where both are the C library's.
+    hint  text := CASE WHEN (SELECT coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') FROM pg_database d
+                             WHERE d.datname = current_database()) = 'c' THEN hansard.word_hint(wanted) ELSE '%' END;
     parts text;
     found hansard.message_place[];
 BEGIN
