@@ -133,10 +133,11 @@ BEGIN
         ORDER BY w.begins
     LOOP
         -- Two days after its month only what long conversations have still to say comes in, and that is read through. An index
-        -- keeps words that erasure or retention has taken away; so it is made anew. So is one without pairs.
+        -- keeps words that erasure or retention has taken away; so it is made anew. So is one without pairs. Who took words away
+        -- just before midnight may have been committed after the job had looked: hence the minute.
         CONTINUE WHEN part.has_pairs AND part.indexed_until >= least(midnight, part.ends + interval '2 days')
                   AND NOT EXISTS (SELECT FROM hansard.audit_events e
-                                  WHERE e.happened_at >= part.indexed_until AND e.happened_at < midnight
+                                  WHERE e.happened_at >= part.indexed_until - interval '1 minute' AND e.happened_at < midnight
                                     AND CASE e.kind
                                         WHEN 'retention_applied' THEN e.detail ->> 'month' = right(part.partition_name, 6)
                                         WHEN 'conversation_erased'
@@ -176,7 +177,9 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    hint  text := hansard.word_hint(wanted);
+    -- ILIKE and words() have the same lower case where both are the C library's.
+    hint  text := CASE WHEN (SELECT coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') FROM pg_database d
+                             WHERE d.datname = current_database()) = 'c' THEN hansard.word_hint(wanted) ELSE '%' END;
     parts text;
     found hansard.message_place[];
 BEGIN

@@ -107,6 +107,21 @@ def test_search_with_and_without_indexes(stack, database, auditor, words, found)
     assert stack.sql("SELECT hansard_admin.word_index_statements()", database=database) == []
 
 
+def test_search_where_lower_case_is_another(stack):
+    """ICU has a small sigma for the end of a word, and two characters for the small \u0130; an index of words has neither."""
+    name = f"audit_{secrets.token_hex(6)}"
+    stack.sql(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'")
+    try:
+        assert hansard("migrate", migrate_url=stack.migrate_url(name)).returncode == 0
+        said = "INSERT INTO hansard.messages SELECT hansard.uuid_v7(now()), 1, 1, 'user', %s, now(), 'salt', '', ''"
+        stack.sql(said, "ΟΔΟΣ \u0130stanbul", database=name)
+        for words in ("ΟΔΟΣ", "istanbul", "\u0130STANBUL"):
+            found = stack.value("SELECT count(*) FROM hansard_audit.search(%s)", words, database=name)
+            assert found == 1, words
+    finally:
+        stack.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def test_since_leaves_out_no_conversation_of_its_time(auditor):
     """The least id of a time is above those of conversations before, and not above those of it."""
     ((wrong,),) = auditor("""

@@ -383,6 +383,33 @@ def test_gone_by_retention(evidence, ids):
     assert "1 sealed conversations gone by retention" in done.stdout
 
 
+def test_a_month_that_leaves_meanwhile(evidence, ids):
+    """It cannot leave between a snapshot, in which it was not dropped, and the reading of its tables."""
+    evidence.seal()
+    month = evidence.value("SELECT date_trunc('month', now(), 'UTC')::date")
+    environment = {**clean_environment(), **settings_environment({"audit_url": evidence.url})}
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'hansard.seals'::regclass"
+    drop = "SELECT hansard.drop_month(%s, '{}')"
+    other = evidence.connect()
+    other.autocommit = False
+    try:
+        other.cursor().execute("LOCK TABLE hansard.seals IN ACCESS EXCLUSIVE MODE")
+        child = subprocess.Popen([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, text=True)
+        until(lambda: evidence.value(waits) == 1)
+        assert not evidence.value(drop, month)
+    finally:
+        other.close()
+    out, _ = child.communicate(timeout=30)
+    assert child.returncode == 0 and out.startswith("ok: 20 conversations"), out
+    until(lambda: evidence.value(drop, month))
+    try:
+        assert "; 20 sealed conversations gone by retention" in evidence.verify().stdout
+    finally:
+        for table in ("conversations", "turns", "messages"):
+            evidence.sql("SELECT hansard.make_partition(%s, %s)", table, month)
+        evidence.sql("DELETE FROM hansard.audit_events")
+
+
 @pytest.fixture
 def signed(evidence, ids, worker, tmp_path):
     """A file with the seals that a worker has made, signed and logged."""

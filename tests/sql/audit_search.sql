@@ -1,6 +1,6 @@
 -- Search finds the same with an index of words and without, and what the nightly run has to do for it.
 BEGIN;
-SELECT plan(49);
+SELECT plan(51);
 
 SELECT help.worker('w');
 SELECT help.turn('w', 's', 'The quick brown Fox', 'jumps over the lazy dog: it''s a_b, back\slash');
@@ -117,6 +117,12 @@ FROM hansard.word_indexes() WHERE index_name IS NOT NULL;
 SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('ALTER INDEX '), ('DROP INDEX ')$$, '... and made anew when retention was in its month');
 SELECT is_empty('SELECT pg_temp.tonight()', '... once');
 SELECT is(count(*), 2::bigint, '... and finds what it did') FROM hansard_audit.search('"old fox"', '-infinity');
+DELETE FROM hansard.audit_events WHERE kind = 'retention_applied';
+SELECT lives_ok('SELECT pg_temp.a_day_passes()', 'an index of yesterday, and what was blanked just before');
+SELECT pg_temp.note('retention_applied', jsonb_build_object('month', to_char(min(begins) AT TIME ZONE 'UTC', 'YYYYMM')))
+FROM hansard.word_indexes() WHERE index_name IS NOT NULL;
+UPDATE hansard.audit_events SET happened_at = date_trunc('day', now(), 'UTC') - interval '1 day 1 second' WHERE kind = 'retention_applied';
+SELECT set_eq('SELECT pg_temp.tonight()', $$VALUES ('CREATE INDEX '), ('ALTER INDEX '), ('DROP INDEX ')$$, '... is made anew');
 
 SELECT * FROM finish();
 ROLLBACK;
