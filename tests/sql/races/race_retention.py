@@ -231,6 +231,21 @@ def use_then_delete():
     assert left() == 0
 
 
+@story("an auditor searches in a snapshot from before a drop: he finds what is left")
+def search_then_drop():
+    w, auditor = Walker(), Connection("postgres")
+    old_session()
+    w.begin_walk()
+    auditor.do("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    search = "SELECT count(*) FROM hansard_audit.search('old', '2019-01-01', %s)"
+    assert auditor.value("SELECT count(*) FROM hansard.tiers") > 0
+    assert w.walk_on() == 0
+    assert not has_month()
+    assert auditor.value(search, "infinity") == 0
+    assert auditor.value(search, "2020-03-01") == 0
+    auditor.rollback()
+
+
 @story("a walker is lost after a month is out of the record, and before that is committed: the month is there as before")
 def drop_then_die():
     v, w = Walker(), Walker()
