@@ -55,6 +55,10 @@ BEGIN
     SET LOCAL lock_timeout = '5ms';
     LOCK TABLE ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
     FOREACH parent IN ARRAY '{turns,conversations,messages}'::text[] LOOP
+        -- What somebody has detached by hand is his.
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_inherits i
+                                  WHERE i.inhparent = format('hansard.%I', parent)::regclass
+                                    AND i.inhrelid = to_regclass(format('hansard.%I', parent || '_' || suffix)));
         EXECUTE format('ALTER TABLE hansard.%I DETACH PARTITION hansard.%I', parent, parent || '_' || suffix);
         EXECUTE format('ALTER TABLE hansard.%I RENAME TO %I', parent || '_' || suffix, 'dropped_' || parent || '_' || suffix);
     END LOOP;
@@ -390,6 +394,7 @@ BEGIN
             USING ERRCODE = 'HS400';
     END IF;
     IF walk.ended_at > at - interval '45 minutes' AND walk.ended_at <= at THEN
+        UPDATE hansard.retention_walk w SET shortest = walk.shortest WHERE w.shortest IS NULL;
         RETURN ARRAY[0, coalesce(extract(epoch FROM at - walk.oldest_at), -1)];
     END IF;
     gone := hansard.dropped_table();
