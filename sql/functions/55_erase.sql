@@ -177,8 +177,10 @@ BEGIN
     WHERE conversations > 0 OR turns > 0;
     WITH whole AS (
         DELETE FROM hansard.erasures e
-        WHERE e.session_key = ANY (session_keys)
-          AND NOT EXISTS (SELECT FROM hansard.erasures o WHERE o.session_key = e.session_key AND NOT o.is_blank)
+        -- Session by session: a session may have thousands of rows.
+        WHERE e.session_key = ANY (ARRAY(SELECT k.key FROM unnest(session_keys) AS k (key)
+                                         WHERE NOT EXISTS (SELECT FROM hansard.erasures o
+                                                           WHERE o.session_key = k.key AND NOT o.is_blank)))
         RETURNING e.turns, e.messages, e.cancelled
     )
     SELECT jsonb_build_object('conversations', count(*), 'turns', sum(w.turns), 'messages', sum(w.messages),
