@@ -246,6 +246,24 @@ def search_then_drop():
     auditor.rollback()
 
 
+@story("an auditor checks a conversation in a snapshot from before its drop: he is told to ask again, and then that it is gone")
+def check_then_drop():
+    w, auditor = Walker(), Connection("postgres")
+    session = old_session()
+    talk = session_row(session).conversation_id
+    watcher().do("INSERT INTO hansard.seal_heads VALUES (%s, 1, 1, %s)", talk, Binary(b"\x04"))
+    w.begin_walk()
+    auditor.do("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    check = "SELECT status FROM hansard_audit.verify(%s)"
+    assert auditor.value("SELECT count(*) FROM hansard.tiers") > 0
+    assert w.walk_on() == 0
+    late = auditor.start(lambda: auditor.value(check, talk))
+    assert late.sqlstate() == "40001"
+    auditor.rollback()
+    assert auditor.value(check, talk) == "gone"
+    watcher().do("DELETE FROM hansard.seal_heads WHERE conversation_id = %s", talk)
+
+
 @story("a walker is lost after a month is out of the record, and before that is committed: the month is there as before")
 def drop_then_die():
     v, w = Walker(), Walker()
