@@ -200,6 +200,9 @@ BEGIN
     IF places <> '{}' THEN
         PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (ARRAY(SELECT keys[p] FROM unnest(places) p))
         ORDER BY s.session_key FOR UPDATE;
+        -- A survey may have deleted the session; who erases has the conversation before its turns, too.
+        PERFORM FROM hansard.conversations c WHERE c.conversation_id = ANY (ARRAY(SELECT ids[p] FROM unnest(places) p))
+        ORDER BY c.conversation_id FOR NO KEY UPDATE;
     END IF;
     FOR due IN SELECT p AS place, ids[p] AS id, since[p] AS since FROM unnest(places) AS p LOOP
         blanked := hansard.blank_turns(due.id, due.since, CASE due.place WHEN 1 THEN begun ELSE 0 END, most - turns);

@@ -134,6 +134,22 @@ def blank_then_erase():
     w.walk_on()
 
 
+@story("... and so it does when the session is gone, since the month was surveyed before it was walked")
+def blank_then_erase_without_session():
+    w, a, other = Walker(), Worker(), Connection("postgres")
+    session = old_session()
+    watcher().do("DELETE FROM hansard.sessions WHERE session_key = %s", Binary(key_of(session)))
+    w.begin_walk()
+    watcher().do("UPDATE hansard.retention_walk SET is_mixed = true")
+    other.begin().do("SELECT FROM hansard.messages WHERE text = 'old' FOR UPDATE")
+    step = w.start(w.step).waits_for(other)
+    erasure = a.start(lambda: a.erase(session)).waits_for(w)
+    other.commit()
+    assert step.result() == 1
+    assert erasure.result() == {"conversations": 1, "turns": 0, "messages": 0, "cancelled": 0}
+    w.walk_on()
+
+
 @story("two walk: there is one walk, and the second does not wait")
 def two_walkers():
     v, w, session = Walker(), Walker(), old_session()
