@@ -55,6 +55,10 @@ BEGIN
     SET LOCAL lock_timeout = '5ms';
     LOCK TABLE ONLY hansard.conversations, ONLY hansard.messages IN ACCESS EXCLUSIVE MODE;
     FOREACH parent IN ARRAY '{turns,conversations,messages}'::text[] LOOP
+        -- What somebody has detached by hand is his.
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_inherits i
+                                  WHERE i.inhparent = format('hansard.%I', parent)::regclass
+                                    AND i.inhrelid = to_regclass(format('hansard.%I', parent || '_' || suffix)));
         EXECUTE format('ALTER TABLE hansard.%I DETACH PARTITION hansard.%I', parent, parent || '_' || suffix);
         EXECUTE format('ALTER TABLE hansard.%I RENAME TO %I', parent || '_' || suffix, 'dropped_' || parent || '_' || suffix);
     END LOOP;
@@ -196,6 +200,9 @@ BEGIN
     IF places <> '{}' THEN
         PERFORM FROM hansard.sessions s WHERE s.session_key = ANY (ARRAY(SELECT keys[p] FROM unnest(places) p))
         ORDER BY s.session_key FOR UPDATE;
+        -- A survey may have deleted the session; who erases has the conversation before its turns, too.
+        PERFORM FROM hansard.conversations c WHERE c.conversation_id = ANY (ARRAY(SELECT ids[p] FROM unnest(places) p))
+        ORDER BY c.conversation_id FOR NO KEY UPDATE;
     END IF;
     FOR due IN SELECT p AS place, ids[p] AS id, since[p] AS since FROM unnest(places) AS p LOOP
         blanked := hansard.blank_turns(due.id, due.since, CASE due.place WHEN 1 THEN begun ELSE 0 END, most - turns);
@@ -390,6 +397,7 @@ BEGIN
             USING ERRCODE = 'HS400';
     END IF;
     IF walk.ended_at > at - interval '45 minutes' AND walk.ended_at <= at THEN
+        UPDATE hansard.retention_walk w SET shortest = walk.shortest WHERE w.shortest IS NULL;
         RETURN ARRAY[0, coalesce(extract(epoch FROM at - walk.oldest_at), -1)];
     END IF;
     gone := hansard.dropped_table();

@@ -120,6 +120,7 @@ DECLARE
     is_there boolean;
     dropped  boolean;
     claimed  boolean;
+    part     text := 'messages_' || hansard.uuid_month(conversation_id);
 BEGIN
     is_there := EXISTS (SELECT FROM hansard.conversations c WHERE c.conversation_id = wanted)
              OR EXISTS (SELECT FROM hansard.turns t WHERE t.conversation_id = wanted)
@@ -128,6 +129,12 @@ BEGIN
         dropped := EXISTS (SELECT FROM hansard_audit.dropped_months d WHERE wanted >= d.least_id AND wanted < d.beyond_id);
         claimed := EXISTS (SELECT FROM hansard.seal_heads h WHERE h.conversation_id = wanted)
                 OR EXISTS (SELECT FROM hansard.sessions s WHERE s.conversation_id = wanted);
+        -- Of the catalog a snapshot sees what was; of a table's partitions everybody sees what is.
+        IF claimed AND NOT dropped AND to_regclass(format('hansard.%I', part)) IS NULL
+           AND EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'hansard'::regnamespace AND c.relname = part) THEN
+            RAISE EXCEPTION 'a month was dropped since this snapshot was taken: ask again, in a new transaction'
+                USING ERRCODE = 'serialization_failure';
+        END IF;
         RETURN QUERY SELECT CASE WHEN dropped THEN 'gone' WHEN claimed THEN 'broken' ELSE 'unknown' END,
                             NULL::integer, NULL::smallint,
                             CASE WHEN NOT dropped THEN 'conversation missing' END, 0::bigint, 0::bigint, 0::bigint,

@@ -99,7 +99,9 @@ BEGIN
     LEFT JOIN (SELECT i.indrelid, i.indisvalid, i.indisready, i.indnatts, n.relname
                FROM pg_index i JOIN pg_class n ON n.oid = i.indexrelid WHERE n.relname ~ '^messages_[0-9]{6}_words_[0-9]{8}$') AS x
         ON x.indrelid = c.oid
-    WHERE h.inhparent = 'hansard.messages'::regclass;
+    WHERE h.inhparent = 'hansard.messages'::regclass
+      -- Retention may have dropped it since the snapshot: a name finds what there is now.
+      AND to_regclass(format('hansard.%I', c.relname)) IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION hansard.word_indexes() IS
@@ -213,6 +215,9 @@ BEGIN
                                (format('created_at >= %L', p.indexed_until), true, NOT p.is_read AND to_at > p.indexed_until))
                AS v (slice, is_whole, is_asked)
     WHERE v.is_asked;
+    IF parts IS NULL THEN
+        RETURN '{}';
+    END IF;
     -- Times are parameters of a statement that is planned for them: so the planner sees what an index holds.
     EXECUTE format('SELECT array_agg(ROW(f.conversation_id, f.turn_no, f."position")::hansard.message_place)'
                    ' FROM (SELECT * FROM (%s) AS p ORDER BY created_at DESC, turn_no DESC, "position" DESC LIMIT $4) AS f', parts)

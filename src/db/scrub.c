@@ -19,8 +19,20 @@ static void pause_a_little(void)
     nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
-/* The server quotes the name. */
-static bool rewrite(PGconn *pg, const char *table, struct err *e)
+/* Retention drops months meanwhile: their files go, too. */
+static bool is_gone(PGconn *pg, const char *table)
+{
+    struct err e = {.kind = ERR_NONE};
+    const char *const params[] = {table};
+    PGresult *result =
+        direct_ask_with(pg, "SELECT to_regclass($1::text) IS NULL", params, COUNT_OF(params), &e);
+    bool answer = result && strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+    PQclear(result);
+    return answer;
+}
+
+/* The server quotes the name. done: what became of it. */
+static bool rewrite(PGconn *pg, const char *table, const char **done, struct err *e)
 {
     char statement[STATEMENT_BYTES];
     int len = snprintf(statement, sizeof statement, "VACUUM (FULL) %s", table);
@@ -28,7 +40,9 @@ static bool rewrite(PGconn *pg, const char *table, struct err *e)
         return err_set(e, ERR_INTERNAL, "the name of a table is too long");
     for (int64_t until_ms = clock_mono_ms() + PATIENCE_MS;;) {
         struct err tried = {.kind = ERR_NONE};
-        if (direct_do(pg, statement, &tried))
+        bool is_rewritten = direct_do(pg, statement, &tried);
+        *done = is_rewritten ? "rewritten" : "dropped";
+        if (is_rewritten || is_gone(pg, table))
             return true;
         if (tried.kind != ERR_BUSY)
             return err_set(e, tried.kind, "%s: %s", table, tried.detail);
@@ -54,10 +68,11 @@ static bool rewrite_all(PGconn *pg, const PGresult *tables, FILE *out, struct er
     for (int row = 0; row < count; row++) {
         const char *month = PQgetvalue(tables, row, 0);
         bool is_last = row + 1 == count || strcmp(month, PQgetvalue(tables, row + 1, 0)) != 0;
-        if (!rewrite(pg, PQgetvalue(tables, row, 1), e) ||
+        const char *done;
+        if (!rewrite(pg, PQgetvalue(tables, row, 1), &done, e) ||
             (is_last && !note(pg, month, PQgetvalue(tables, row, 2), e)))
             return false;
-        fprintf(out, "rewritten  %s\n", PQgetvalue(tables, row, 1));
+        fprintf(out, "%-9s  %s\n", done, PQgetvalue(tables, row, 1));
         fflush(out); /* the next may take long */
     }
     return true;
@@ -97,7 +112,8 @@ static bool clear_samples(PGconn *pg, bool was_erased, FILE *out, struct err *e)
             "see docs/retention.md");
     if (!is_superuser)
         return true;
-    if (!direct_do(pg, delete_samples_sql, e) || !rewrite(pg, "pg_catalog.pg_statistic", e))
+    const char *done;
+    if (!direct_do(pg, delete_samples_sql, e) || !rewrite(pg, "pg_catalog.pg_statistic", &done, e))
         return false;
     fputs("rewritten  pg_catalog.pg_statistic\n", out);
     return true;

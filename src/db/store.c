@@ -33,7 +33,7 @@ void store_erase_conversation(struct call_item *c, const char *key_hash_hex, con
                               const char *request_id)
 {
     const char *const params[] = {key_hash_hex, session_id, request_id};
-    ask(c, "SELECT hansard_api.erase_conversation($1::bytea, $2::text, $3::text)", params,
+    ask(c, "SELECT hansard_api.erase_conversation($1::bytea, $2::text, $3::text, true)", params,
         COUNT_OF(params));
 }
 

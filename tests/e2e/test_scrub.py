@@ -40,6 +40,32 @@ def test_turns_go_on_while_it_waits(stack, caller, session):
     assert hansard("audit", "scrub", migrate_url=stack.migrate_url()).stdout == "nothing was erased since the last time\n"
 
 
+def test_a_month_that_is_dropped_meanwhile(stack):
+    """While a table of it is waited for: the files of the others are gone as well, and all else is rewritten."""
+    parts = ("conversations", "messages", "turns")
+    for part in parts:
+        stack.sql("SELECT hansard.make_partition(%s, '2020-03-01')", part)
+    stack.sql("SELECT hansard.note_event('retention_applied', NULL, '{\"month\": \"202003\"}')")
+    first = "hansard.conversations_202003"
+    reader = stack.connect()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        try:
+            reader.autocommit = False
+            reader.cursor().execute(f"LOCK TABLE {first} IN ACCESS SHARE MODE")
+            scrub = pool.submit(hansard, "audit", "scrub", migrate_url=stack.migrate_url())
+            until(lambda: stack.value(WAITS, first), every=0.002)
+            for part in parts[1:]:
+                stack.sql(f"DROP TABLE hansard.{part}_202003")
+        finally:
+            reader.close()
+        done = scrub.result()
+    stack.sql(f"DROP TABLE IF EXISTS {first}")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:3] == [f"rewritten  {first}", "dropped    hansard.messages_202003", "dropped    hansard.turns_202003"]
+    assert "rewritten  hansard.webhooks" in lines
+
+
 def test_samples_need_a_superuser(stack, record, caller, session):
     """What ANALYZE had kept: an owner who is none rewrites the tables, and is told; the superuser clears it."""
     caller.chat(session, "hello")

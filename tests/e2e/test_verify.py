@@ -383,6 +383,14 @@ def test_gone_by_retention(evidence, ids):
     assert "1 sealed conversations gone by retention" in done.stdout
 
 
+def month_again(evidence):
+    """A month was dropped: there is one for those who come after."""
+    while table := evidence.value("SELECT hansard.dropped_table()"):
+        evidence.sql(f"DROP TABLE hansard.{table}")
+    evidence.sql("DELETE FROM hansard.audit_events WHERE kind = 'partition_dropped'")
+    evidence.sql("SELECT hansard_api.make_partitions()")
+
+
 def test_a_month_that_leaves_meanwhile(evidence, ids):
     """It cannot leave between a snapshot, in which it was not dropped, and the reading of its tables."""
     evidence.seal()
@@ -405,9 +413,29 @@ def test_a_month_that_leaves_meanwhile(evidence, ids):
     try:
         assert "; 20 sealed conversations gone by retention" in evidence.verify().stdout
     finally:
-        for table in ("conversations", "turns", "messages"):
-            evidence.sql("SELECT hansard.make_partition(%s, %s)", table, month)
-        evidence.sql("DELETE FROM hansard.audit_events")
+        month_again(evidence)
+
+
+def test_gone_while_it_begins(evidence, ids):
+    """It comes while a month is being dropped: what it sees is the record after that, with the event."""
+    evidence.seal()
+    month = evidence.value("SELECT hansard.uuid_month(%s)", ids[0])
+    dropping = evidence.connect()
+    dropping.autocommit = False
+    try:
+        cursor = dropping.cursor()
+        cursor.execute("SELECT hansard.drop_month(to_date(%s, 'YYYYMM'), '{}')", (month,))
+        assert cursor.fetchone() == (True,)
+        environment = {**clean_environment(), **settings_environment({"audit_url": evidence.url})}
+        child = subprocess.Popen([HANSARD, "audit", "verify"], env=environment, stdout=subprocess.PIPE, text=True)
+        until(lambda: evidence.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        cursor.execute("DELETE FROM hansard.sessions")
+        dropping.commit()
+    finally:
+        dropping.close()
+    out, _ = child.communicate(timeout=60)
+    month_again(evidence)
+    assert child.returncode == 0 and "20 sealed conversations gone by retention" in out, out
 
 
 @pytest.fixture

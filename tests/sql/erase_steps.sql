@@ -1,12 +1,12 @@
 -- What is too long for one transaction is erased in steps: closed at once, blanked bit by bit, and counted in the end.
 BEGIN;
-SELECT plan(61);
+SELECT plan(64);
 SELECT help.worker('w');
 SELECT help.caller('ann', 'free');
 
 CREATE FUNCTION pg_temp.erase(session text) RETURNS jsonb
 LANGUAGE sql
-AS $$ SELECT hansard_api.erase_conversation(help.hash('ann'), session, help.id('request ' || session)::text)::jsonb -> 'erased' $$;
+AS $$ SELECT hansard_api.erase_conversation(help.hash('ann'), session, help.id('request ' || session)::text, true)::jsonb -> 'erased' $$;
 -- A session of ann's with so many answered turns, and one that is open.
 CREATE FUNCTION pg_temp.long(session text, turns integer) RETURNS uuid
 LANGUAGE plpgsql
@@ -106,6 +106,14 @@ SELECT is(count(*), 0::bigint, 'it is done') FROM hansard.erasures;
 SELECT is(array_agg(DISTINCT request_id), ARRAY[help.id('request left')], 'the events are those of the request') FROM events;
 SELECT is(hansard_api.go_on_erasing(help.session_key('left', 'ann')), NULL, 'a session of which nothing is left');
 SELECT throws_ok($$SELECT pg_temp.erase('left')$$, 'HS404', NULL, 'whoever asks again finds nothing');
+
+-- A worker of the release before does not ask again.
+SELECT pg_temp.long('at once', 2500);
+SELECT is(hansard_api.erase_conversation(help.hash('ann'), 'at once', help.id('r')::text)::jsonb -> 'erased',
+          '{"conversations": 1, "turns": 2500, "messages": 4999, "cancelled": 1}', 'who does not ask for steps has all of it at once');
+SELECT is(count(*), 0::bigint, '... to the end') FROM hansard.erasures;
+SELECT throws_ok($$SELECT hansard_api.erase_conversation(help.hash('ann'), 'at once', help.id('r')::text)$$, 'HS404', NULL, '... and once');
+DELETE FROM hansard.audit_events WHERE request_id = help.id('r');
 
 -- What retention has dropped meanwhile.
 INSERT INTO hansard.erasures (conversation_id, session_key, cancelled, step_at) VALUES (help.id('dropped'), '\x01', 0, now() - interval '1 day');

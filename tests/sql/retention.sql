@@ -1,6 +1,6 @@
 -- Retention: what is past its time goes, turn by turn or a month at once; what is not, stays.
 BEGIN;
-SELECT plan(88);
+SELECT plan(92);
 SELECT help.worker('w');
 INSERT INTO hansard.tiers (tier, rate_per_minute, burst, retention)
 VALUES ('short', NULL, 100, '10 days'), ('long', NULL, 100, '400 days'), ('ever', NULL, 100, '0');
@@ -226,6 +226,14 @@ SELECT is(pg_temp.tables('^(messages_199912|dropped_)'), 'dropped_turns_of_mine 
 SELECT is((SELECT count(*) FROM hansard.audit_events WHERE kind = 'partition_dropped'), 2::bigint, 'it is noted once');
 DROP TABLE hansard.messages_199912, hansard.dropped_turns_of_mine;
 
+-- What an operator has detached of a month stays, and is in nobody's way.
+SELECT pg_temp.talk('past', 'free', '800 days');
+SELECT 'messages_' || to_char(pg_temp.at('800 days') AT TIME ZONE 'UTC', 'YYYYMM') AS parted \gset
+ALTER TABLE hansard.messages DETACH PARTITION hansard.:"parted";
+SELECT alike(pg_temp.walk('90 days', 1), '0 %', 'a part of a month was detached by hand');
+SELECT is(pg_temp.has_month('800 days'), 1, '... it stays, and the rest goes');
+DROP TABLE hansard.:"parted";
+
 -- One conversation that is kept keeps its month.
 SELECT pg_temp.talk('past', 'free', '300 days'), pg_temp.talk('stays', 'ever', '300 days');
 SELECT is(pg_temp.walk('90 days', 1), '0 300', 'one is kept for ever');
@@ -298,6 +306,10 @@ SELECT throws_ok('SELECT hansard_api.apply_retention(3153600000000, 1)', 'HS400'
 UPDATE hansard.retention_walk SET shortest = NULL;
 SELECT is((SELECT w.shortest FROM hansard_api.apply_retention(86400000, 1), hansard.retention_walk w), NULL, 'nobody has asked yet');
 SELECT is((SELECT shortest FROM hansard.retention_walk), '1 day'::interval, 'the first who asks says what is the least');
+
+UPDATE hansard.retention_walk SET shortest = NULL, ended_at = clock_timestamp();
+SELECT is((hansard_api.apply_retention(86400000, 1))[1], 0::bigint, 'a walk has just ended');
+SELECT is((SELECT shortest FROM hansard.retention_walk), '1 day'::interval, '... who asks says it all the same');
 
 -- Settings.
 SELECT throws_ok($$UPDATE hansard.tiers SET retention = '-1 day'$$, '23514', NULL, 'no time is negative');

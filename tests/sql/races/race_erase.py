@@ -54,7 +54,7 @@ def noted(talk):
 
 def asks(worker, session):
     """One step, as the owner's worker makes it; None: there is more."""
-    return worker.value("SELECT hansard_api.erase_conversation(NULL, %s, gen_random_uuid()::text)", session)
+    return worker.value("SELECT hansard_api.erase_conversation(NULL, %s, gen_random_uuid()::text, true)", session)
 
 
 def goes_on(worker, session):

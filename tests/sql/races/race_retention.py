@@ -134,6 +134,22 @@ def blank_then_erase():
     w.walk_on()
 
 
+@story("... and so it does when the session is gone, since the month was surveyed before it was walked")
+def blank_then_erase_without_session():
+    w, a, other = Walker(), Worker(), Connection("postgres")
+    session = old_session()
+    watcher().do("DELETE FROM hansard.sessions WHERE session_key = %s", Binary(key_of(session)))
+    w.begin_walk()
+    watcher().do("UPDATE hansard.retention_walk SET is_mixed = true")
+    other.begin().do("SELECT FROM hansard.messages WHERE text = 'old' FOR UPDATE")
+    step = w.start(w.step).waits_for(other)
+    erasure = a.start(lambda: a.erase(session)).waits_for(w)
+    other.commit()
+    assert step.result() == 1
+    assert erasure.result() == {"conversations": 1, "turns": 0, "messages": 0, "cancelled": 0}
+    w.walk_on()
+
+
 @story("two walk: there is one walk, and the second does not wait")
 def two_walkers():
     v, w, session = Walker(), Walker(), old_session()
@@ -229,6 +245,39 @@ def use_then_delete():
     other.commit()
     assert w.walk_on() == 0
     assert left() == 0
+
+
+@story("an auditor searches in a snapshot from before a drop: he finds what is left")
+def search_then_drop():
+    w, auditor = Walker(), Connection("postgres")
+    old_session()
+    w.begin_walk()
+    auditor.do("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    search = "SELECT count(*) FROM hansard_audit.search('old', '2019-01-01', %s)"
+    assert auditor.value("SELECT count(*) FROM hansard.tiers") > 0
+    assert w.walk_on() == 0
+    assert not has_month()
+    assert auditor.value(search, "infinity") == 0
+    assert auditor.value(search, "2020-03-01") == 0
+    auditor.rollback()
+
+
+@story("an auditor checks a conversation in a snapshot from before its drop: he is told to ask again, and then that it is gone")
+def check_then_drop():
+    w, auditor = Walker(), Connection("postgres")
+    session = old_session()
+    talk = session_row(session).conversation_id
+    watcher().do("INSERT INTO hansard.seal_heads VALUES (%s, 1, 1, %s)", talk, Binary(b"\x04"))
+    w.begin_walk()
+    auditor.do("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    check = "SELECT status FROM hansard_audit.verify(%s)"
+    assert auditor.value("SELECT count(*) FROM hansard.tiers") > 0
+    assert w.walk_on() == 0
+    late = auditor.start(lambda: auditor.value(check, talk))
+    assert late.sqlstate() == "40001"
+    auditor.rollback()
+    assert auditor.value(check, talk) == "gone"
+    watcher().do("DELETE FROM hansard.seal_heads WHERE conversation_id = %s", talk)
 
 
 @story("a walker is lost after a month is out of the record, and before that is committed: the month is there as before")
