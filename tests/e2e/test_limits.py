@@ -7,6 +7,7 @@ import pytest
 
 from lib.client import Client, problem
 from lib.program import SANITIZER
+from lib.quota import check_told
 from lib.together import together
 
 SESSIONS = "SELECT count(*) FROM hansard.conversations WHERE session_id LIKE %s || '%%'"
@@ -35,9 +36,7 @@ def check_ten_of_thirty(stack, clients, session):
     passed = [answer for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status != 200]
     assert (len(passed), len(refused)) == (10, 20)
-    # What waits while the first are asked is taken together, and all of it is told what is left after it.
-    told = sorted(check_headers(answer, "anonymous", 10) for answer in passed)
-    assert told[0] == 0 and all(left <= most for most, left in enumerate(told))
+    check_told(check_headers(answer, "anonymous", 10) for answer in passed)
     assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"anonymous";q=10;w=60'}
     for answer in refused:
         assert problem(answer) == (429, "rate_limited")
