@@ -231,8 +231,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hansard_api.erase_conversation(bytea, text, text, boolean) IS
-    'Takes the words of all conversations of a session out of the record, how many '
-    'rows of each kind, as JSON. in_steps: a step of it, to be called until it says that; NULL: words are left, which nobody but auditors can read any more. HS401: unknown '
+    'Takes the words of all conversations of a session out of the record. How many rows of each kind, as JSON. in_steps: a step '
+    'of it, to be called until it says that; NULL: words are left, which nobody but auditors can read any more. HS401: unknown '
     'or revoked key. HS404: no such session of this caller.';
 GRANT EXECUTE ON FUNCTION hansard_api.erase_conversation(bytea, text, text, boolean) TO hansard_app;
 
