@@ -38,8 +38,8 @@ INSERT INTO hansard.messages (conversation_id, turn_no, position, role, text, cr
 SELECT conversation_id, turn_no, 1, 'user', 'hello', now() + turn_no * interval '1 us', substring(hash FOR 16), hash, hash
 FROM generate_series(1, :jobs) AS turn_no, filled, sha256(uuid_send(conversation_id) || int4send(turn_no)) AS hash;
 
-INSERT INTO bench.waiting (conversation_id, turn_no, session_key, limit_key, queued_at, is_ready, deaths)
-SELECT conversation_id, turn_no, session_key, 'user:' || user_id, now(), :ready, 0
+INSERT INTO bench.waiting (conversation_id, turn_no, session_key, limit_key, queued_at, is_ready, deaths, failures)
+SELECT conversation_id, turn_no, session_key, 'user:' || user_id, now(), :ready, 0, 0
 FROM generate_series(1, :jobs) AS turn_no, filled
 ORDER BY random();
 
