@@ -103,7 +103,7 @@ COMMENT ON COLUMN hansard_audit.turns.completion_tokens IS 'By the model server'
 COMMENT ON COLUMN hansard_audit.turns.cost IS
     'Tokens at the price of the model when the turn was accepted; NULL: no price, no model or no tokens are known.';
 COMMENT ON COLUMN hansard_audit.turns.currency IS 'Of cost: ISO 4217; NULL: no price is known.';
-COMMENT ON COLUMN hansard_audit.turns.attempt IS '1; more: that many workers had it, each after the one before had died.';
+COMMENT ON COLUMN hansard_audit.turns.attempt IS '1; more: so often it was begun, each time after the worker before had died, or of a job had handed it back.';
 COMMENT ON COLUMN hansard_audit.turns.model_attempts IS 'Calls to the model server, repeats included.';
 COMMENT ON COLUMN hansard_audit.turns.error_code IS 'Why it failed: the code of the API''s error bodies.';
 COMMENT ON COLUMN hansard_audit.turns.worker_id IS 'Worker that answers or answered it.';
@@ -132,7 +132,7 @@ COMMENT ON COLUMN hansard_audit.slow_turns.first_byte_ms IS 'Until the first byt
 COMMENT ON COLUMN hansard_audit.slow_turns.total_ms IS 'Until it ended, or until now, ms.';
 COMMENT ON COLUMN hansard_audit.slow_turns.model IS 'Model that answered.';
 COMMENT ON COLUMN hansard_audit.slow_turns.completion_tokens IS 'Length of the answer.';
-COMMENT ON COLUMN hansard_audit.slow_turns.attempt IS 'More than 1: a worker died over it.';
+COMMENT ON COLUMN hansard_audit.slow_turns.attempt IS 'More than 1: another worker had it before, which died, or of a job handed it back.';
 COMMENT ON COLUMN hansard_audit.slow_turns.model_attempts IS 'Calls to the model server, repeats included.';
 COMMENT ON COLUMN hansard_audit.slow_turns.worker_id IS 'Worker that answers or answered it.';
 COMMENT ON COLUMN hansard_audit.slow_turns.request_id IS 'HTTP request, as in X-Request-Id and the logs.';
@@ -157,7 +157,7 @@ COMMENT ON COLUMN hansard_audit.failed_turns.finished_at IS 'When it was given u
 COMMENT ON COLUMN hansard_audit.failed_turns.total_ms IS 'Until then, ms.';
 COMMENT ON COLUMN hansard_audit.failed_turns.error_code IS 'Why: the code of the API''s error bodies; worker_lost: its worker died.';
 COMMENT ON COLUMN hansard_audit.failed_turns.model_attempts IS 'Calls to the model server, repeats included.';
-COMMENT ON COLUMN hansard_audit.failed_turns.attempt IS 'More than 1: a worker died over it.';
+COMMENT ON COLUMN hansard_audit.failed_turns.attempt IS 'More than 1: another worker had it before, which died, or of a job handed it back.';
 COMMENT ON COLUMN hansard_audit.failed_turns.worker_id IS 'Worker that had it.';
 COMMENT ON COLUMN hansard_audit.failed_turns.request_id IS 'HTTP request, as in X-Request-Id and the logs.';
 COMMENT ON COLUMN hansard_audit.failed_turns.question IS 'What was asked; NULL once erased.';

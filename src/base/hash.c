@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 /* Fetched once: looking an algorithm up costs more than hashing a key with it. */
 static EVP_MD *sha256;
 static pthread_once_t fetched = PTHREAD_ONCE_INIT;
@@ -107,20 +109,13 @@ void hash_hex(const struct hash *h, char out[2 * HASH_BYTES + 1])
     out[sizeof h->bytes * 2] = '\0';
 }
 
-static int digit_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool hash_from_hex(const char *text, size_t len, struct hash *out)
 {
     struct hash h;
     if (len != 2 * sizeof h.bytes)
         return false;
     for (size_t i = 0; i < sizeof h.bytes; i++) {
-        int high = digit_value(text[2 * i]), low = digit_value(text[2 * i + 1]);
+        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         h.bytes[i] = (uint8_t)(high << 4 | low);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/hex.h"
+
 /* Random bytes fetched ahead, so that a UUID is no system call. */
 #define POOL_BYTES 1024
 static _Thread_local struct {
@@ -98,17 +100,6 @@ void uuid_format(const struct uuid *u, char out[UUID_TEXT_BYTES])
     out[at] = '\0';
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool uuid_parse(const char *text, size_t len, struct uuid *out)
 {
     if (len != UUID_TEXT_BYTES - 1)
@@ -121,7 +112,7 @@ bool uuid_parse(const char *text, size_t len, struct uuid *out)
                 return false;
             continue;
         }
-        int value = hex_value(text[i]);
+        int value = hex_digit(text[i]);
         if (value < 0)
             return false;
         u.bytes[digit / 2] |= (uint8_t)(digit % 2 ? value : value << 4);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/hex.h"
 #include "base/ids.h"
 #include "base/utf8.h"
 
@@ -16,17 +17,6 @@ void request_split(struct span target, struct span *path, struct span *query)
     path->len = (size_t)(mark - target.data);
     query->data = mark + 1;
     query->len = target.len - path->len - 1;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 bool request_decode(struct span text, const struct request_text *want, char *out, struct err *e)

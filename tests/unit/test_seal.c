@@ -10,6 +10,7 @@
 
 /* RFC 8032, 7.1, TEST 1, TEST 2. */
 #define PRIVATE "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+#define PUBLIC_UPPER "D75A980182B10AB7D54BFED3C964073A0EE172F3DAA62325AF021A68F707511A"
 #define PUBLIC "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 #define PUBLIC_BASE64 "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 #define OTHER "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
@@ -98,10 +99,11 @@ static void signatures(void **state)
     struct err e = {.kind = ERR_NONE};
     struct seal_key *private = seal_key_private(PRIVATE, "X", &e);
     struct seal_key *public = public_key(PUBLIC), *same = public_key(PUBLIC_BASE64);
-    struct seal_key *other = public_key(OTHER);
+    struct seal_key *other = public_key(OTHER), *upper = public_key(PUBLIC_UPPER);
     assert_non_null(private);
     assert_string_equal(seal_key_id(private), seal_key_id(public));
     assert_string_equal(seal_key_id(same), seal_key_id(public));
+    assert_string_equal(seal_key_id(upper), seal_key_id(public));
     assert_string_equal(seal_key_id(public), "21fe31dfa154a261");
 
     struct seal s = read_line(LINE("3", ""));
@@ -122,6 +124,7 @@ static void signatures(void **state)
     seal_key_free(private);
     seal_key_free(public);
     seal_key_free(same);
+    seal_key_free(upper);
     seal_key_free(other);
 }
 
@@ -132,7 +135,7 @@ static void what_is_no_key(void **state)
         "",
         "0",
         PUBLIC "0",
-        "D75A980182B10AB7D54BFED3C964073A0EE172F3DAA62325AF021A68F707511A",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511",
         "zz5a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHUR==",
         "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo"};
