@@ -31,24 +31,29 @@ static bool is_gone(PGconn *pg, const char *table)
     return answer;
 }
 
-/* The server quotes the name. done: what became of it. */
-static bool rewrite(PGconn *pg, const char *table, const char **done, struct err *e)
+/* The server quotes the name. What became of the table, in a word; NULL: e says why nothing did. */
+static const char *rewrite(PGconn *pg, const char *table, struct err *e)
 {
     char statement[STATEMENT_BYTES];
     int len = snprintf(statement, sizeof statement, "VACUUM (FULL) %s", table);
-    if (len < 0 || len >= STATEMENT_BYTES)
-        return err_set(e, ERR_INTERNAL, "the name of a table is too long");
+    if (len < 0 || len >= STATEMENT_BYTES) {
+        err_set(e, ERR_INTERNAL, "the name of a table is too long");
+        return NULL;
+    }
     for (int64_t until_ms = clock_mono_ms() + PATIENCE_MS;;) {
         struct err tried = {.kind = ERR_NONE};
-        bool is_rewritten = direct_do(pg, statement, &tried);
-        *done = is_rewritten ? "rewritten" : "dropped";
-        if (is_rewritten || is_gone(pg, table))
-            return true;
-        if (tried.kind != ERR_BUSY)
-            return err_set(e, tried.kind, "%s: %s", table, tried.detail);
-        if (clock_mono_ms() > until_ms)
-            return err_set(e, ERR_BUSY, "%s is in use all the time; look for long transactions",
-                           table);
+        if (direct_do(pg, statement, &tried))
+            return "rewritten";
+        if (is_gone(pg, table))
+            return "dropped";
+        if (tried.kind != ERR_BUSY) {
+            err_set(e, tried.kind, "%s: %s", table, tried.detail);
+            return NULL;
+        }
+        if (clock_mono_ms() > until_ms) {
+            err_set(e, ERR_BUSY, "%s is in use all the time; look for long transactions", table);
+            return NULL;
+        }
         pause_a_little();
     }
 }
@@ -68,9 +73,8 @@ static bool rewrite_all(PGconn *pg, const PGresult *tables, FILE *out, struct er
     for (int row = 0; row < count; row++) {
         const char *month = PQgetvalue(tables, row, 0);
         bool is_last = row + 1 == count || strcmp(month, PQgetvalue(tables, row + 1, 0)) != 0;
-        const char *done;
-        if (!rewrite(pg, PQgetvalue(tables, row, 1), &done, e) ||
-            (is_last && !note(pg, month, PQgetvalue(tables, row, 2), e)))
+        const char *done = rewrite(pg, PQgetvalue(tables, row, 1), e);
+        if (!done || (is_last && !note(pg, month, PQgetvalue(tables, row, 2), e)))
             return false;
         fprintf(out, "%-9s  %s\n", done, PQgetvalue(tables, row, 1));
         fflush(out); /* the next may take long */
@@ -112,8 +116,7 @@ static bool clear_samples(PGconn *pg, bool was_erased, FILE *out, struct err *e)
             "see docs/retention.md");
     if (!is_superuser)
         return true;
-    const char *done;
-    if (!direct_do(pg, delete_samples_sql, e) || !rewrite(pg, "pg_catalog.pg_statistic", &done, e))
+    if (!direct_do(pg, delete_samples_sql, e) || !rewrite(pg, "pg_catalog.pg_statistic", e))
         return false;
     fputs("rewritten  pg_catalog.pg_statistic\n", out);
     return true;
